@@ -1,0 +1,139 @@
+"""Deliver: change records from files into the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from schemas.inputs import Split
+from schemas.registry import Registry
+from stores.inputs import InputOpener
+from stores.objects.port import ObjectStore
+from transforms.compute import compute_fields
+from transforms.decode import UnknownFields
+from transforms.filter import ChangeFilter, filter_changes
+from transforms.mark import mark_changes
+from transforms.partition import Partitioning
+from transforms.scrub import Scrubber
+from transforms.stages import (
+    COUNTS,
+    COVERED,
+    CommitDelivery,
+    CommitPlan,
+    DecodeBlocks,
+    ReadSplits,
+    SpillPartitions,
+    WriteFiles,
+)
+from transforms.validate import validate
+from transforms.write import Output, plan_tasks
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What becomes of a record on its way: the same for every source."""
+
+    registry: Registry
+    scrubber: Scrubber
+    wanted_types: frozenset[str] | None = None
+    wanted: ChangeFilter = field(default_factory=ChangeFilter)
+    unknown_fields: UnknownFields = UnknownFields.KEEP
+    partitioning: Partitioning = field(default_factory=Partitioning)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where rows go and how: the lake, the spill folder on the way, and the commit at the end."""
+
+    store: ObjectStore
+    output: Output
+    spill: Path
+    commit: CommitPlan
+    now: datetime
+
+
+def deliver(
+    pipeline: beam.Pipeline,
+    splits: Sequence[Split],
+    opener: InputOpener,
+    rules: Rules,
+    destination: Destination,
+) -> None:
+    """Read the splits, and commit all their rows and dead letters at once."""
+    blocks, covered = read(pipeline, splits, opener)
+    batches = transform(blocks, rules)
+    pieces, counts = spill(batches, rules, destination)
+    files = write(pieces, rules, destination)
+    commit([files, covered, counts], destination)
+
+
+def survey(
+    pipeline: beam.Pipeline,
+    splits: Sequence[Split],
+    opener: InputOpener,
+    rules: Rules,
+    destination: Destination,
+) -> None:
+    """Do all that ``deliver`` does short of writing to the lake; the counts become metrics."""
+    blocks, _ = read(pipeline, splits, opener)
+    batches = transform(blocks, rules)
+    spill(batches, rules, destination)
+
+
+def read(pipeline: beam.Pipeline, splits: Sequence[Split], opener: InputOpener) -> Any:
+    """Blocks of documents, and what reading them covered."""
+    return (
+        pipeline
+        | "PlanSplits" >> beam.Create(list(splits), reshuffle=False)
+        | "SpreadSplits" >> beam.Reshuffle()
+        | "ReadSplits" >> beam.ParDo(ReadSplits(opener)).with_outputs(COVERED, main="blocks")
+    )
+
+
+def transform(blocks: Any, rules: Rules) -> Any:
+    """Batches of rows as the lake will hold them."""
+    return (
+        blocks
+        | "Decode"
+        >> beam.ParDo(DecodeBlocks(rules.registry, rules.wanted_types, rules.unknown_fields))
+        | "Filter" >> beam.Map(filter_changes, rules.wanted)
+        | "Validate" >> beam.Map(validate)
+        | "Mark" >> beam.Map(mark_changes)
+        | "Compute" >> beam.Map(compute_fields)
+        | "Scrub" >> beam.Map(rules.scrubber.scrub)
+    )
+
+
+def spill(batches: Any, rules: Rules, destination: Destination) -> Any:
+    """Addresses of spilled rows by partition, and counts."""
+    fn = SpillPartitions(destination.spill, rules.partitioning, destination.now)
+    return batches | "SpillPartitions" >> beam.ParDo(fn).with_outputs(COUNTS, main="pieces")
+
+
+def write(pieces: Any, rules: Rules, destination: Destination) -> Any:
+    """Staged files."""
+    run_id = destination.commit.run.run_id
+    fn = WriteFiles(destination.store, rules.registry, destination.output, run_id)
+    return (
+        pieces
+        | "GroupByPartition" >> beam.GroupByKey()
+        | "PlanFiles" >> beam.FlatMapTuple(plan_tasks)
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "WriteFiles" >> beam.ParDo(fn)
+    )
+
+
+def commit(made: Sequence[Any], destination: Destination) -> None:
+    """One commit of everything."""
+    _ = (
+        list(made)
+        | "GatherAll" >> beam.Flatten()
+        | "UnderOneKey" >> beam.WithKeys(None)
+        | "AsOne" >> beam.GroupByKey()
+        | "Commit" >> beam.ParDo(CommitDelivery(destination.store, destination.commit))
+    )

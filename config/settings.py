@@ -1,0 +1,124 @@
+"""Settings: one TOML file an environment, overridden by ``LETHE_*`` variables.
+
+``LETHE_ENV`` names the environment (``local`` by default); a nested value is overridden by its
+path in capitals, joined by two underscores: ``LETHE_S3__ENDPOINT_URL``.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from schemas.errors import UsageError
+
+FOLDER = Path(__file__).parent
+
+
+class ParameterSource(StrEnum):
+    """Where secrets come from."""
+
+    FILE = "file"
+    ENV = "env"
+    SSM = "ssm"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class S3Section(_Section):
+    """How S3 is reached; what is None is left to the AWS SDK's own chain."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+
+
+class ParameterSection(_Section):
+    """Secrets: from a file of the user's own, variables, or the SSM parameter store."""
+
+    source: ParameterSource = ParameterSource.ENV
+    prefix: str = "/lethe/"
+    folder: Path = Path("~/.config/lethe")
+
+
+class DeliverySection(_Section):
+    """What a delivery does unless it is told otherwise."""
+
+    format: str = "parquet"
+    codec: str | None = None
+    workers: int | None = Field(default=None, ge=1, le=256)
+    unknown_fields: str = "keep"
+    partition_timezone: str = "UTC"
+    rotate_rows: int = Field(default=5_000_000, ge=1)
+    rotate_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    max_error_rate: float = Field(default=0.05, ge=0, le=1)
+    work_folder: Path | None = None
+
+
+class Settings(BaseSettings):
+    """All settings of one environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LETHE_", env_nested_delimiter="__", extra="ignore", frozen=True
+    )
+
+    env: str = "local"
+    log_level: str = "INFO"
+    schemas: Path | None = None
+    s3: S3Section = S3Section()
+    parameters: ParameterSection = ParameterSection()
+    delivery: DeliverySection = DeliverySection()
+
+    def with_delivery(self, **changes: Any) -> Settings:
+        """These settings with the delivery's values replaced that are not None."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        return self.model_copy(update={"delivery": self.delivery.model_copy(update=given)})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        file = TomlConfigSettingsSource(settings_cls, _file(_environment()))
+        return init_settings, env_settings, file
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The environment's settings. Raises ``UsageError`` naming the setting that is wrong."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise UsageError(f"settings of environment {_environment()!r}: {problems}") from None
+
+
+def _environment() -> str:
+    return os.environ.get("LETHE_ENV", "local")
+
+
+def _file(environment: str) -> Path:
+    path = FOLDER / f"{environment}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
+        raise UsageError(f"LETHE_ENV={environment!r} has no settings file: choose one of {known}")
+    return path

@@ -1,0 +1,200 @@
+"""Options that several commands share, and how they become the objects a delivery needs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from beam_pipelines.deliver import Rules
+    from config.settings import Settings
+    from stores.objects import ObjectStore, S3Settings
+    from stores.parameters import ParameterStore
+    from transforms.write import Output
+
+Lake = Annotated[str, typer.Option("--lake", help="The lake: a folder or s3://BUCKET/PREFIX.")]
+Schemas = Annotated[
+    Path | None, typer.Option("--schemas", help="A folder of record schemas of your own.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, max=256, help="Processes [default: all cores].")
+]
+Format = Annotated[str | None, typer.Option("--format", help="parquet or avro.")]
+Codec = Annotated[
+    str | None,
+    typer.Option(
+        "--codec",
+        help="Parquet: zstd, snappy, gzip, none. Avro: zstandard, snappy, deflate, null.",
+    ),
+]
+ReportFile = Annotated[
+    Path | None, typer.Option("--report", help="Write the report here, as JSON.")
+]
+UnknownFieldsOption = Annotated[
+    str | None,
+    typer.Option("--unknown-fields", help="keep (as JSON in `extra`), discard, or reject."),
+]
+PartitionTimezone = Annotated[
+    str | None,
+    typer.Option("--partition-timezone", help="The zone of partition dates [default: UTC]."),
+]
+MaxErrorRate = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error-rate", min=0, max=1, help="Exit with 3 above this share of dead letters."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RuleOptions:
+    """The options that say what becomes of a record."""
+
+    schemas: Path | None
+    types: str | None = None
+    events: str | None = None
+    since: str | None = None
+    until: str | None = None
+    unknown_fields: str | None = None
+    partition_timezone: str | None = None
+    window: str | None = None
+
+
+def build_store(settings: Settings, lake: str) -> ObjectStore:
+    from stores.objects import open_store
+
+    return open_store(lake, s3_settings(settings))
+
+
+def s3_settings(settings: Settings) -> S3Settings:
+    """The settings' S3 section as the store takes it."""
+    from stores.objects import S3Settings
+
+    s3 = settings.s3
+    return S3Settings(
+        endpoint_url=s3.endpoint_url,
+        region=s3.region,
+        access_key=_revealed(s3.access_key),
+        secret_key=_revealed(s3.secret_key),
+        session_token=_revealed(s3.session_token),
+    )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+def build_rules(settings: Settings, options: RuleOptions) -> Rules:
+    """The rules that options and settings ask for. Raises ``UsageError`` naming a bad option."""
+    from beam_pipelines.deliver import Rules
+    from schemas.registry import load_registry
+    from stores.parameters import scrub_key
+    from transforms.decode import UnknownFields
+    from transforms.filter import ChangeFilter
+    from transforms.partition import Partitioning
+    from transforms.scrub import Scrubber
+
+    defaults = settings.delivery
+    registry = load_registry(options.schemas or settings.schemas)
+    policy = options.unknown_fields or defaults.unknown_fields
+    if policy not in set(UnknownFields):
+        raise UsageError(f"--unknown-fields {policy!r}: choose keep, discard or reject")
+    zone = options.partition_timezone or defaults.partition_timezone
+    return Rules(
+        registry=registry,
+        scrubber=Scrubber(scrub_key(parameter_store(settings))),
+        wanted_types=_wanted_types(options.types, frozenset(registry.types)),
+        wanted=ChangeFilter(
+            events=_events(options.events),
+            since=parse_moment("--since", options.since),
+            until=parse_moment("--until", options.until),
+        ),
+        unknown_fields=UnknownFields(policy),
+        partitioning=Partitioning(_zone(zone), parse_duration("--window", options.window)),
+    )
+
+
+def build_output(settings: Settings, fmt: str | None, codec: str | None) -> Output:
+    from transforms.write import Rotation, choose_output
+
+    defaults = settings.delivery
+    rotation = Rotation(defaults.rotate_rows, defaults.rotate_bytes)
+    chosen = fmt or defaults.format
+    inherited = defaults.codec if chosen == defaults.format else None
+    return choose_output(chosen, codec or inherited, rotation)
+
+
+def parameter_store(settings: Settings) -> ParameterStore:
+    """Where secrets come from; a variable ``LETHE_SCRUB_KEY`` always wins."""
+    from config.settings import ParameterSource
+    from stores.parameters import EnvironmentParameters, FileParameters, SsmParameters
+
+    parameters = settings.parameters
+    if "LETHE_SCRUB_KEY" in os.environ or parameters.source is ParameterSource.ENV:
+        return EnvironmentParameters()
+    if parameters.source is ParameterSource.SSM:
+        return SsmParameters(parameters.prefix)
+    return FileParameters(parameters.folder)
+
+
+def worker_count(settings: Settings, workers: int | None) -> int:
+    return workers or settings.delivery.workers or os.cpu_count() or 1
+
+
+def parse_duration(option: str, text: str | None) -> int | None:
+    """``90s``, ``15m``, ``6h``, ``1d`` in seconds. Raises ``UsageError``."""
+    if text is None:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = text[:-1], text[-1:]
+    if unit not in units or not number.isdigit() or int(number) == 0:
+        raise UsageError(f"{option} {text!r}: write a length of time as 90s, 15m, 6h or 1d")
+    return int(number) * units[unit]
+
+
+def parse_moment(option: str, text: str | None) -> datetime | None:
+    """A date or a time in ISO 8601; UTC unless it names a zone. Raises ``UsageError``."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: write a time as 2026-01-02T03:04:05Z") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _names(text: str | None) -> frozenset[str]:
+    return frozenset(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _wanted_types(text: str | None, known: frozenset[str]) -> frozenset[str] | None:
+    wanted = _names(text)
+    if wanted - known:
+        unknown, all_known = ", ".join(sorted(wanted - known)), ", ".join(sorted(known))
+        raise UsageError(f"--types: no schema for {unknown}: known types are {all_known}")
+    return wanted or None
+
+
+def _events(text: str | None) -> frozenset[str]:
+    events = frozenset(name.upper() for name in _names(text))
+    if events - {"INSERT", "MODIFY", "REMOVE"}:
+        raise UsageError(f"--events {text!r}: choose among INSERT, MODIFY and REMOVE")
+    return events
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UsageError(f"--partition-timezone {name!r}: no such time zone") from None
+    return name

@@ -1,0 +1,218 @@
+"""Deliver: one round from the last commit up to now, and rounds without end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+import xxhash
+from rich.console import Console
+
+from beam_pipelines.deliver import Destination, Rules, deliver, survey
+from runners.direct import DirectRunner
+from runners.plan import Plan, plan_delivery
+from runners.progress import shown_progress
+from runners.report import Report
+from schemas.errors import StoreError
+from stores.inputs import InputOpener
+from stores.log import Commit, DeliveryLog, Owner, Run, new_run_id
+from stores.objects.local import LocalObjectStore
+from stores.objects.port import ObjectStore
+from transforms.stages import CommitPlan
+from transforms.write import Output
+
+HEARTBEAT_EVERY = 60.0
+"""Seconds between the signs of life that a run gives to other machines."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A delivery as it was asked for."""
+
+    inputs: tuple[str, ...]
+    store: ObjectStore
+    opener: InputOpener
+    rules: Rules
+    output: Output
+    workers: int
+    work_folder: Path | None = None
+    dry_run: bool = False
+
+
+def run_round(delivery: Delivery, runner: DirectRunner, console: Console) -> Report:
+    """Deliver what is new in the inputs, as one commit.
+
+    Whatever happens, the lake is whole afterwards: the round is committed, or nothing of it
+    remains. Raises ``LetheError``.
+    """
+    began = time.monotonic()
+    log = DeliveryLog(delivery.store)
+    if not delivery.dry_run:
+        prepare_lake(log, delivery)
+    plan = plan_delivery(delivery.inputs, delivery.opener, log.positions(), delivery.workers)
+    if not plan.splits:
+        return Report(skipped=plan.skipped, dry_run=delivery.dry_run)
+    if delivery.dry_run:
+        report = _survey(delivery, plan, runner, console)
+    else:
+        report = _deliver(delivery, plan, log, runner, console)
+    return _timed(report, plan, time.monotonic() - began)
+
+
+def prepare_lake(log: DeliveryLog, delivery: Delivery) -> None:
+    """Prove that the lake can be written to, and finish or clear what earlier runs left."""
+    delivery.store.check_writable()
+    recovery = log.recover()
+    if recovery.published or recovery.discarded:
+        _log.info("recovered", published=recovery.published, discarded=recovery.discarded)
+    if recovery.waiting:
+        _log.info("other runs are under way", runs=len(recovery.waiting))
+    for folder in _work_root(delivery).glob(_work_name(delivery, "*")):
+        if not folder.name.endswith(recovery.waiting):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _deliver(
+    delivery: Delivery, plan: Plan, log: DeliveryLog, runner: DirectRunner, console: Console
+) -> Report:
+    now = datetime.now(UTC)
+    run = log.begin(new_run_id(now))
+    with alive_run(log, run), work_folder(delivery, run.run_id) as folder:
+        destination = Destination(
+            delivery.store, delivery.output, folder, CommitPlan(run, "deliver", plan.files), now
+        )
+        with shown_progress(folder, plan.size, console):
+            runner.run(
+                lambda p: deliver(p, plan.splits, delivery.opener, delivery.rules, destination)
+            )
+    return report_of(log.commit_of(run))
+
+
+def _survey(delivery: Delivery, plan: Plan, runner: DirectRunner, console: Console) -> Report:
+    now = datetime.now(UTC)
+    run = Run(new_run_id(now), Owner.this_process(), 0)
+    with tempfile.TemporaryDirectory(prefix="lethe-survey-", dir=delivery.work_folder) as name:
+        folder = Path(name)
+        destination = Destination(
+            delivery.store, delivery.output, folder, CommitPlan(run, "deliver", plan.files), now
+        )
+        with shown_progress(folder, plan.size, console):
+            counters = runner.run(
+                lambda p: survey(p, plan.splits, delivery.opener, delivery.rules, destination)
+            )
+    return _report_of_counters(counters)
+
+
+@contextmanager
+def alive_run(log: DeliveryLog, run: Run) -> Iterator[None]:
+    """Give signs of life; at the end publish what was committed, or clear what was staged."""
+    try:
+        with _heartbeat(log, run):
+            yield
+    finally:
+        log.finish(run)
+
+
+@contextmanager
+def work_folder(delivery: Delivery, run_id: str) -> Iterator[Path]:
+    """A folder for spilled rows, gone afterwards; the next run clears that of a killed one."""
+    folder = _work_root(delivery) / _work_name(delivery, run_id)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be made: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _work_name(delivery: Delivery, run_id: str) -> str:
+    """Tells one lake's folders from another's where several share a place for such."""
+    return f"lethe-{xxhash.xxh3_64_hexdigest(delivery.store.uri.encode())}-{run_id}"
+
+
+def _work_root(delivery: Delivery) -> Path:
+    if delivery.work_folder is not None:
+        return delivery.work_folder
+    if isinstance(delivery.store, LocalObjectStore):
+        return Path(delivery.store.uri) / "_lethe" / "work"
+    return Path(tempfile.gettempdir())
+
+
+@contextmanager
+def _heartbeat(log: DeliveryLog, run: Run) -> Iterator[None]:
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(HEARTBEAT_EVERY):
+            try:
+                log.heartbeat(run)
+            except StoreError as error:
+                _log.warning("heartbeat failed", code=error.code)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def report_of(commit: Commit) -> Report:
+    """The report of a commit, without what only the run knows."""
+    data = [file for file in commit.files if not file.partition.is_errors]
+    return Report(
+        **commit.counts,
+        files=len(data),
+        bytes=sum(file.staged.size for file in data),
+        commit=commit.number,
+    )
+
+
+def _report_of_counters(counters: dict[str, int]) -> Report:
+    fields: dict[str, Any] = {"by_type": {}, "by_date": {}, "by_error": {}}
+    for name, value in sorted(counters.items()):
+        group, _, key = name.partition(".")
+        if key:
+            fields[group][key] = value
+        else:
+            fields[name] = value
+    return Report(**fields, dry_run=True)
+
+
+def _timed(report: Report, plan: Plan, seconds: float) -> Report:
+    return replace(
+        report,
+        inputs=len(plan.files),
+        skipped=plan.skipped,
+        input_bytes=plan.size,
+        seconds=round(seconds, 3),
+        records_per_second=round(report.read / seconds, 1),
+    )
+
+
+def run_rounds(
+    delivery: Delivery,
+    runner: DirectRunner,
+    console: Console,
+    every: float,
+    stop: threading.Event,
+) -> Iterator[Report]:
+    """Rounds, one every ``every`` seconds, until ``stop`` is set; a round under way is finished."""
+    while not stop.is_set():
+        began = time.monotonic()
+        yield run_round(delivery, runner, console)
+        stop.wait(max(0.0, every - (time.monotonic() - began)))

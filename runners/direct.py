@@ -1,0 +1,112 @@
+"""The direct runner: pipelines on this machine, in this process or in forked ones.
+
+``FnApiRunner`` is chosen by name: ``DirectRunner`` would first try to download Prism.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.environments import ExternalEnvironment
+
+import schemas.errors
+import stores.log
+from runners.workers import WorkerForks
+from schemas.errors import LakeError, LetheError
+from transforms.stages import NAMESPACE
+
+_WORKER_ERROR = re.compile(
+    r"^(?:schemas\.errors|stores\.log)\.(\w+): (.*?)(?: \[while running '[^']*'\])*$", re.MULTILINE
+)
+
+
+class DirectRunner:
+    """Runs pipelines with a number of workers; more than one are processes of their own.
+
+    Make it before anything starts a thread, use it as a context manager for any number of runs.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._forks: WorkerForks | None = WorkerForks(_worker_died) if workers > 1 else None
+        self._entered: AbstractContextManager[Any] = self._forks or nullcontext()
+
+    def __enter__(self) -> DirectRunner:
+        # The runner warns of several workers without its own multi-processing; ours are elsewhere.
+        logging.getLogger("apache_beam").setLevel(logging.ERROR)
+        self._entered.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._entered.__exit__(kind, error, trace)
+
+    def run(self, build: Callable[[beam.Pipeline], None]) -> dict[str, int]:
+        """Build and run a pipeline to its end; its counters by name.
+
+        Raises the ``LetheError`` that a stage raised; any other exception is a bug's.
+        """
+        options = PipelineOptions(direct_num_workers=self._workers, pipeline_type_check=False)
+        pipeline = beam.Pipeline(runner=self._runner(), options=options)
+        build(pipeline)
+        try:
+            result = pipeline.run()
+            result.wait_until_finish()
+        except LetheError as error:
+            raise _without_annotation(error) from error
+        except RuntimeError as error:
+            raise _from_worker(error) from error
+        return _counters(result)
+
+    def _runner(self) -> FnApiRunner:
+        if self._forks is None:
+            return FnApiRunner()
+        return FnApiRunner(default_environment=ExternalEnvironment(self._forks.address))
+
+
+def _counters(result: Any) -> dict[str, int]:
+    query = beam.metrics.MetricsFilter().with_namespace(NAMESPACE)
+    found = result.metrics().query(query)["counters"]
+    return {counter.key.metric.name: counter.result for counter in found}
+
+
+def _without_annotation(error: LetheError) -> LetheError:
+    """The error without the stage's name that Beam adds to its arguments."""
+    return type(error)(error.message, **error.details)
+
+
+def _from_worker(error: RuntimeError) -> BaseException:
+    """The error that a worker process raised, which Beam passes on as the text of its traceback."""
+    found = _WORKER_ERROR.findall(str(error))
+    if not found:
+        return error
+    name, message = found[-1]
+    kinds = {**vars(schemas.errors), **vars(stores.log)}
+    kind = kinds.get(name, LakeError)
+    return kind(message) if issubclass(kind, LetheError) else error
+
+
+def _worker_died(status: int) -> None:
+    """Nothing of the run can go on; what it staged is cleared by the next one."""
+    how = f"signal {-status}" if status < 0 else f"status {status}"
+    print(
+        f"error: a worker process ended by {how} (out of memory?); nothing was committed: "
+        "run again, with fewer --workers if memory is short",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)

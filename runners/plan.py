@@ -1,0 +1,173 @@
+"""Plan: which parts of which files a delivery has to read.
+
+What the delivery log says was covered is not read again. A file that has grown is read from where
+the last delivery stopped, after the old part has been proved unchanged; a file that has changed
+otherwise is an error, because its old rows are in the lake already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import xxhash
+
+from schemas.errors import InputError
+from schemas.inputs import Compression, InputFile, SourcePosition, Split
+from stores.inputs import FoundFile, InputOpener
+from transforms.decompress import TruncatedStream, detect_compression, pieces
+from transforms.detect import SNIFF, detect_format, is_manifest_summary, manifest_keys
+
+_SMALLEST_SPLIT = 4 * 1024 * 1024
+_LARGEST_SPLIT = 64 * 1024 * 1024
+_SPLITS_A_WORKER = 32
+_LOOKERS = 16
+"""Files looked into at a time; it is the network that is waited for."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be read: ``files`` by URI, and their splits; ``skipped`` were covered before."""
+
+    files: Mapping[str, InputFile] = field(default_factory=dict)
+    splits: tuple[Split, ...] = ()
+    skipped: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes to be read, as stored."""
+        return sum(
+            (split.end or split.file.size) - min(split.start, split.file.size)
+            for split in self.splits
+        )
+
+
+def plan_delivery(
+    inputs: Sequence[str],
+    opener: InputOpener,
+    positions: Mapping[str, SourcePosition],
+    workers: int,
+) -> Plan:
+    """The plan for some inputs. Raises ``InputError`` for one that is unreadable or has changed."""
+    found = _unique(file for pattern in inputs for file in opener.find(pattern))
+    new = [file for file in found if not _is_covered(file, positions.get(file.uri))]
+    with ThreadPoolExecutor(_LOOKERS) as pool:
+        looked_at = [
+            part for parts in pool.map(lambda f: list(_look(f, opener)), new) for part in parts
+        ]
+    files = {file.uri: file for file in looked_at if not _is_covered(file, positions.get(file.uri))}
+    starts = {uri: _resume(file, positions.get(uri), opener) for uri, file in files.items()}
+    fresh = {uri: file for uri, file in files.items() if starts[uri] is not None}
+    size = _split_size(fresh.values(), workers)
+    splits = [s for uri, file in fresh.items() for s in _split(file, starts[uri] or 0, size)]
+    skipped = len(found) - len(new) + len(looked_at) - len(fresh)
+    return Plan(fresh, tuple(splits), skipped)
+
+
+def _unique(files: Iterable[FoundFile]) -> list[FoundFile]:
+    return list({file.uri: file for file in files}.values())
+
+
+def _is_covered(file: FoundFile | InputFile, position: SourcePosition | None) -> bool:
+    """Whether the file is, by size and tag, the one that was delivered."""
+    seen = file.info if isinstance(file, FoundFile) else file
+    return position is not None and (seen.size, seen.etag) == (position.size, position.etag)
+
+
+def _look(found: FoundFile, opener: InputOpener) -> Iterator[InputFile]:
+    """The file with its format, or the files that it names if it is a manifest."""
+    first = opener.read_first(found.uri, SNIFF)
+    compression = detect_compression(first)
+    content = _sniff(opener, found.uri, compression)
+    if is_manifest_summary(content):
+        return
+    keys = manifest_keys(content)
+    if keys is not None:
+        yield from _named_files(found.uri, keys, opener)
+        return
+    fmt, framing = detect_format(content)
+    yield InputFile(found.uri, found.info.size, found.info.etag, fmt, framing, compression)
+
+
+def _named_files(manifest: str, keys: list[str], opener: InputOpener) -> Iterator[InputFile]:
+    for key in keys:
+        for file in opener.find(opener.resolve(manifest, key)):
+            yield from _look(file, opener)
+
+
+def _sniff(opener: InputOpener, uri: str, compression: Compression) -> bytes:
+    content = b""
+    with opener.open_file(uri) as stream:
+        try:
+            for piece in pieces(stream, compression):
+                content += piece
+                if len(content) >= SNIFF:
+                    break
+        except TruncatedStream:
+            pass
+    return content[:SNIFF]
+
+
+def _resume(file: InputFile, position: SourcePosition | None, opener: InputOpener) -> int | None:
+    """Where to begin reading; None if nothing is new.
+
+    Raises ``InputError`` if the part that was delivered has changed.
+    """
+    if position is None:
+        return 0
+    for covered in position.ranges:
+        if _digest(file, covered.start, covered.end, opener) != covered.digest:
+            raise InputError(
+                f"{file.uri}: changed before byte {covered.end} since it was delivered: "
+                "deliver the new content under a new name"
+            )
+    end = max((covered.end for covered in position.ranges), default=0)
+    return position.resume if _has_more(file, end, opener) else None
+
+
+def _digest(file: InputFile, start: int, end: int, opener: InputOpener) -> str:
+    digest = xxhash.xxh3_128()
+    for piece in _content(file, start, end, opener):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _has_more(file: InputFile, end: int, opener: InputOpener) -> bool:
+    return any(_content(file, end, end + 1, opener))
+
+
+def _content(file: InputFile, start: int, end: int, opener: InputOpener) -> Iterator[bytes]:
+    """The decompressed bytes of [start, end), as far as there are any."""
+    plain = file.compression is Compression.NONE
+    with opener.open_file(file.uri, start if plain else 0) as stream:
+        yield from _window(stream, file.compression, 0 if plain else start, end - start)
+
+
+def _window(stream: BinaryIO, compression: Compression, skip: int, count: int) -> Iterator[bytes]:
+    try:
+        for piece in pieces(stream, compression):
+            kept = piece[skip : skip + count]
+            skip = max(skip - len(piece), 0)
+            count -= len(kept)
+            if kept:
+                yield kept
+            if count <= 0:
+                return
+    except TruncatedStream:
+        return
+
+
+def _split_size(files: Iterable[InputFile], workers: int) -> int:
+    total = sum(file.size for file in files)
+    return min(max(total // (workers * _SPLITS_A_WORKER), _SMALLEST_SPLIT), _LARGEST_SPLIT)
+
+
+def _split(file: InputFile, start: int, size: int) -> Iterator[Split]:
+    if not file.splittable or file.size - start <= size:
+        yield Split(file, start)
+        return
+    for begin in range(start, file.size, size):
+        last = begin + size >= file.size
+        yield Split(file, begin, None if last else begin + size, exact=begin == start)

@@ -1,0 +1,49 @@
+"""Packaging: the version ranges Lethe supports, its extras and the ``lethe`` command."""
+
+from setuptools import find_packages, setup
+
+ROOMS = ["schemas", "transforms", "stores", "beam_pipelines", "runners", "config"]
+
+INSTALL_REQUIRES = [
+    "apache-beam>=2.77,<2.78",
+    "backports.zstd>=1.0,<2",
+    "boto3>=1.44,<2",
+    "fastavro[snappy,zstandard]>=1.13,<2",
+    "msgspec>=0.22,<0.23",
+    "numpy>=2,<2.5",
+    "pyarrow>=25,<26",
+    "pydantic-settings>=2.16,<3",
+    "pydantic>=2.14,<3",
+    "rich>=15,<16",
+    "structlog>=26,<27",
+    "tenacity>=9.2,<10",
+    "typer>=0.29,<0.30",
+    "tzdata>=2025.1",
+    "xxhash>=3.6,<5",
+]
+
+TEST_REQUIRES = [
+    "avro>=1.12,<2",
+    "duckdb>=1.4,<3",
+    "hypothesis>=6.140,<7",
+    "import-linter>=2.5,<3",
+    "jsonschema[format]>=4.23,<5",
+    "moto[server]>=5.2,<6",
+    "mypy>=1.18,<3",
+    "pytest>=9,<10",
+    "ruff>=0.14,<1",
+    "sqlglot>=27",
+]
+
+setup(
+    name="lethe",
+    version="0.1.0",
+    description="Change records into a data lake that can forget a person",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=[name for room in ROOMS for name in (room, f"{room}.*")]),
+    package_data={"schemas": ["records/*.avsc", "py.typed"], "config": ["*.toml"]},
+    install_requires=INSTALL_REQUIRES,
+    extras_require={"test": TEST_REQUIRES},
+    entry_points={"console_scripts": ["lethe = runners.cli:main"]},
+)

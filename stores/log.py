@@ -1,0 +1,337 @@
+"""The delivery log: one numbered JSON file a commit, in ``_lethe/log/`` of the lake.
+
+A commit says which files became part of the lake, up to where each source was read for them, and
+what became of every record. It is created only if its number is free, so of two deliveries that
+race for a number one wins; the loser looks at what the winner did and takes the next number, or
+gives up if both read the same source.
+
+    stage files ──> create commit N (if absent) ──> publish its files ──> remove the run's marker
+         │                    │                            │
+      a death here:        a death here:               a death here:
+      no commit names      the commit stands,          some files are published,
+      the files; they      nothing is visible          publishing again does the
+      are discarded                                    rest
+
+``recover`` mends all three: every run leaves a marker in ``_lethe/runs/`` before it stages
+anything, and a marker whose process is gone tells of a run to be finished or cleared.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from schemas.delivery import Partition
+from schemas.errors import LakeError, ObjectExists, ObjectMissing
+from schemas.inputs import SourcePosition
+from stores.objects.port import ObjectStore, StagedObject
+
+LOG = "_lethe/log/"
+RUNS = "_lethe/runs/"
+SNAPSHOTS = "_lethe/positions/"
+
+VERSION = 1
+SNAPSHOT_EVERY = 50
+"""Commits between two snapshots of all positions, which bound what a start has to read."""
+
+STALE_AFTER = 15 * 60
+"""Seconds without a heartbeat after which a run on another machine is taken for dead."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a commit. ``earliest`` and ``latest`` are event times in epoch microseconds."""
+
+    partition: Partition
+    format: str
+    codec: str
+    rows: int
+    earliest: int | None
+    latest: int | None
+    fingerprint: str | None
+    staged: StagedObject
+
+    @property
+    def path(self) -> str:
+        return self.staged.key
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One delivery, as the log keeps it.
+
+    ``counts`` is ``schemas.delivery.summary``; ``removed`` are the paths of files that this
+    commit takes out of the lake: dead letters that were replayed.
+    """
+
+    number: int
+    run_id: str
+    kind: str
+    committed_at: datetime
+    files: tuple[DataFile, ...]
+    sources: tuple[SourcePosition, ...]
+    counts: dict[str, Any]
+    removed: tuple[str, ...] = ()
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that a run belongs to. ``started`` tells it from a later one of the same pid."""
+
+    host: str
+    pid: int
+    started: str
+
+    @staticmethod
+    def this_process() -> Owner:
+        return Owner(socket.gethostname(), os.getpid(), _process_start(os.getpid()))
+
+    def is_here(self) -> bool:
+        return self.host == socket.gethostname()
+
+    def is_running(self) -> bool:
+        """Whether the process lives; only for one on this machine."""
+        started = _process_start(self.pid)
+        return bool(started) and started == self.started
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's marker: who does it, and the last commit there was when it began."""
+
+    run_id: str
+    owner: Owner
+    last_commit: int
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What ``recover`` found and did."""
+
+    published: int = 0
+    discarded: int = 0
+    waiting: tuple[str, ...] = ()
+    """Runs of other machines that may be alive, or have not been silent for long enough."""
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    number: int
+    sources: tuple[SourcePosition, ...]
+
+
+class SourceTaken(LakeError):
+    """Another delivery has committed the same part of the same source meanwhile."""
+
+    code = "source_taken"
+    http_status = 409
+
+
+class DeliveryLog:
+    """The log of one lake."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        owner: Owner | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self.owner = owner or Owner.this_process()
+        self._clock = clock
+
+    def commits(self, after: int = 0) -> Iterator[Commit]:
+        """Commits with a number above ``after``, in order. Raises ``LakeError`` on a bad one."""
+        start = _log_key(after) if after else ""
+        for info in self._store.list(LOG, start_after=start):
+            yield _decode(info.key, self._store.read(info.key), Commit)
+
+    def last_number(self) -> int:
+        """The number of the newest commit, 0 if there is none."""
+        snapshot = self._snapshot()
+        number = 0 if snapshot is None else snapshot.number
+        start = _log_key(number) if number else ""
+        for info in self._store.list(LOG, start_after=start):
+            number = int(info.key.removeprefix(LOG).removesuffix(".json"))
+        return number
+
+    def positions(self) -> dict[str, SourcePosition]:
+        """How far every source has been delivered, by its URI."""
+        snapshot = self._snapshot()
+        positions: dict[str, SourcePosition] = {}
+        if snapshot is not None:
+            _advance(positions, snapshot.sources)
+        for commit in self.commits(after=0 if snapshot is None else snapshot.number):
+            _advance(positions, commit.sources)
+        return positions
+
+    def begin(self, run_id: str) -> Run:
+        """Leave the run's marker. Call before anything is staged."""
+        run = Run(run_id, self.owner, self.last_number())
+        self._store.put(_run_key(run_id), msgspec.json.encode(run))
+        return run
+
+    def heartbeat(self, run: Run) -> None:
+        """Say that the run is alive, for those who cannot see its process."""
+        self._store.put(_run_key(run.run_id), msgspec.json.encode(run))
+
+    def finish(self, run: Run) -> None:
+        """End a run, committed or not: publish what it committed, clear what else it staged."""
+        committed = self._find_commit(run)
+        if committed is not None:
+            self._publish(committed)
+        self._store.clear_staging(run.run_id)
+        self._store.delete(_run_key(run.run_id))
+
+    def commit_of(self, run: Run) -> Commit:
+        """The commit that a run made. Raises ``LakeError`` if it made none."""
+        committed = self._find_commit(run)
+        if committed is None:
+            raise LakeError(f"run {run.run_id} ended without a commit")
+        return committed
+
+    def commit(self, run: Run, draft: Commit) -> Commit:
+        """Append ``draft`` under the next free number, and publish its files.
+
+        Called again for a run that has committed already, it returns that commit. Raises
+        ``SourceTaken`` if another delivery has covered one of its sources since ``run`` began.
+        """
+        number = run.last_commit
+        while True:
+            for other in self.commits(after=number):
+                if other.run_id == run.run_id:
+                    return self._publish(other)
+                _refuse_overlap(draft, other)
+                number = other.number
+            commit = replace(draft, number=number + 1, committed_at=self._clock())
+            try:
+                self._store.put_if_absent(_log_key(commit.number), msgspec.json.encode(commit))
+            except ObjectExists:
+                continue
+            self._publish(commit)
+            self._snapshot_if_due(commit)
+            return commit
+
+    def recover(self) -> Recovery:
+        """Finish or clear the runs whose process is gone."""
+        result = Recovery()
+        for info in list(self._store.list(RUNS)):
+            try:
+                run = _decode(info.key, self._store.read(info.key), Run)
+            except ObjectMissing:
+                continue
+            if self._may_be_alive(run, info.modified):
+                result = replace(result, waiting=(*result.waiting, run.run_id))
+                continue
+            if self._find_commit(run) is None:
+                result = replace(result, discarded=result.discarded + 1)
+            else:
+                result = replace(result, published=result.published + 1)
+            self.finish(run)
+        return result
+
+    def _find_commit(self, run: Run) -> Commit | None:
+        commits = self.commits(after=run.last_commit)
+        return next((commit for commit in commits if commit.run_id == run.run_id), None)
+
+    def _may_be_alive(self, run: Run, seen: datetime) -> bool:
+        if run.owner == self.owner:
+            return True
+        if run.owner.is_here():
+            return run.owner.is_running()
+        return (self._clock() - seen).total_seconds() < STALE_AFTER
+
+    def _publish(self, commit: Commit) -> Commit:
+        for file in commit.files:
+            self._store.publish(file.staged)
+        for path in commit.removed:
+            self._store.delete(path)
+        return commit
+
+    def _snapshot(self) -> _Snapshot | None:
+        latest = None
+        for info in self._store.list(SNAPSHOTS):
+            latest = info
+        if latest is None:
+            return None
+        return _decode(latest.key, self._store.read(latest.key), _Snapshot)
+
+    def _snapshot_if_due(self, commit: Commit) -> None:
+        if commit.number % SNAPSHOT_EVERY:
+            return
+        snapshot = _Snapshot(commit.number, tuple(self.positions().values()))
+        self._store.put(f"{SNAPSHOTS}{commit.number:020d}.json", msgspec.json.encode(snapshot))
+
+
+def _advance(positions: dict[str, SourcePosition], sources: Iterable[SourcePosition]) -> None:
+    for source in sources:
+        known = positions.get(source.uri)
+        ranges = source.ranges if known is None else (*known.ranges, *source.ranges)
+        positions[source.uri] = replace(source, ranges=ranges)
+
+
+def _refuse_overlap(draft: Commit, other: Commit) -> None:
+    mine = {source.uri for source in draft.sources}
+    taken = [source.uri for source in other.sources if source.uri in mine]
+    if taken or set(draft.removed) & set(other.removed):
+        name = taken[0] if taken else "the same dead letters"
+        raise SourceTaken(
+            f"{name}: another delivery committed this as number {other.number} meanwhile; "
+            "nothing was delivered twice: run again for what is new",
+            commit=other.number,
+        )
+
+
+def _log_key(number: int) -> str:
+    return f"{LOG}{number:020d}.json"
+
+
+def _run_key(run_id: str) -> str:
+    return f"{RUNS}{run_id}.json"
+
+
+def _decode(key: str, content: bytes, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise LakeError(f"{key}: is no {kind.__name__.lstrip('_').lower()}: {error}") from error
+
+
+def _process_start(pid: int) -> str:
+    """When a process began, in the kernel's clock ticks; "" if there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[19]
+    except FileNotFoundError:
+        return _process_start_without_proc(pid)
+    except (OSError, IndexError):
+        return ""
+
+
+def _process_start_without_proc(pid: int) -> str:
+    """Where there is no /proc, a living pid is all that can be told."""
+    if Path("/proc/self").exists():
+        return ""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        return "alive"
+    return "alive"
+
+
+def new_run_id(now: datetime) -> str:
+    """A run's name: sorts by time and does not collide."""
+    return (
+        f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{os.getpid():x}-{time.monotonic_ns() & 0xFFFFFF:06x}"
+    )

@@ -1,0 +1,384 @@
+"""Objects as files under a folder.
+
+Every file gets its content before it gets its name, so a reader sees the old content or the new:
+
+    put, put_if_match    _lethe/tmp/<random>  --fsync--rename-->  key
+    put_if_absent        _lethe/tmp/<random>  --fsync--link---->  key   (fails if the name is taken)
+    stage, publish       _lethe/staging/<run>/<key>/<random>  --fsync--rename-->  key
+
+``put``, ``put_if_match``, ``publish`` and ``delete`` of one key exclude each other, between
+processes too, by a lock on one of a fixed number of files. A temporary file is locked while its
+writer lives: whoever can lock one has found what a killed process left, and removes it
+(``check_writable`` and ``clear_staging`` look).
+
+Needs a file system with hard links, atomic renames and ``flock``. Symbolic links are followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import time
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from schemas.errors import (
+    AccessDenied,
+    ObjectChanged,
+    ObjectExists,
+    ObjectMissing,
+    StoreError,
+    StoreFull,
+)
+from stores.objects.keys import (
+    LOCKS,
+    STAGING,
+    TEMPORARY,
+    check_key,
+    check_prefix,
+    staging_area,
+)
+from stores.objects.port import ObjectInfo, ObjectStore, StagedObject, StagedWriter
+
+_LOCK_FILES = 64
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class LocalObjectStore(ObjectStore):
+    """The object store over a folder, which need not exist yet.
+
+    An entity tag is made of inode, size and modification time. Lethe sets that time from the
+    clock's nanoseconds itself, as a file system's own may be too coarse to tell two writes apart.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links
+
+    @property
+    def uri(self) -> str:
+        return str(self._root)
+
+    def check_writable(self) -> None:
+        with _reporting(self._root):
+            _make_folder(self._root)
+            self._sweep_temporaries()
+            with self._temporary(b"probe"):
+                pass
+            self._prune(self._root / TEMPORARY)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        path = self._path(key)
+        with _reporting(path), suppress(*_ABSENT):
+            status = path.stat()
+            return _info(key, status) if stat.S_ISREG(status.st_mode) else None
+        return None
+
+    def read(self, key: str) -> bytes:
+        with self.open(key) as stream:
+            return stream.read()
+
+    def open(self, key: str, offset: int = 0) -> BinaryIO:
+        path = self._path(key)
+        with _reporting(path):
+            try:
+                stream = path.open("rb")
+            except (*_ABSENT, IsADirectoryError) as error:
+                raise ObjectMissing(f"{path}: there is no such file", key=key) from error
+            stream.seek(offset)
+            return stream
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        check_prefix(prefix)
+        with _reporting(self._root):
+            yield from _walk(self._root, "", prefix, start_after)
+
+    def put(self, key: str, data: bytes) -> ObjectInfo:
+        path = self._path(key)
+        with _reporting(path), self._locked(key):
+            return self._replace(path, key, data)
+
+    def put_if_absent(self, key: str, data: bytes) -> ObjectInfo:
+        path = self._path(key)
+        with _reporting(path), self._temporary(data) as temporary:
+            info = _info(key, temporary.stat())
+            _make_folder(path.parent)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return self._existing(key, data)
+            _sync_folder(path.parent)
+            return info
+
+    def put_if_match(self, key: str, data: bytes, etag: str) -> ObjectInfo:
+        path = self._path(key)
+        with _reporting(path), self._locked(key):
+            found = self.head(key)
+            if found is None or found.etag != etag:
+                raise ObjectChanged(f"{path} was changed by someone else: read it again", key=key)
+            return self._replace(path, key, data)
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with _reporting(path), self._locked(key):
+            if self.head(key) is not None:
+                path.unlink()
+                _sync_folder(path.parent)
+
+    def stage(self, key: str, run_id: str) -> StagedWriter:
+        token = f"{staging_area(run_id)}{check_key(key)}/{uuid.uuid4().hex}"
+        return _StagedFile(self, self._path(token), StagedObject(key, run_id, token, 0, ""))
+
+    def publish(self, staged: StagedObject) -> None:
+        source, target = self._path(staged.token), self._path(staged.key)
+        with _reporting(target), self._locked(staged.key):
+            _make_folder(target.parent)
+            try:
+                source.replace(target)
+            except FileNotFoundError:
+                self._check_published(staged)
+            _sync_folder(target.parent)
+        self._prune(source.parent)
+
+    def list_staged(self, run_id: str) -> Iterator[StagedObject]:
+        area = staging_area(run_id)
+        for info in self.list(area):
+            key = info.key.removeprefix(area).rpartition("/")[0]
+            yield StagedObject(key, run_id, info.key, 0, "")
+
+    def discard(self, staged: StagedObject) -> None:
+        path = self._path(staged.token)
+        with _reporting(path):
+            path.unlink(missing_ok=True)
+        self._prune(path.parent)
+
+    def clear_staging(self, run_id: str) -> None:
+        area = self._path(staging_area(run_id).rstrip("/"))
+        with _reporting(area):
+            with suppress(FileNotFoundError):
+                shutil.rmtree(area)
+            self._sweep_temporaries()
+        self._prune(self._root / STAGING)
+
+    def _path(self, key: str) -> Path:
+        return self._root / check_key(key)
+
+    def _replace(self, path: Path, key: str, data: bytes) -> ObjectInfo:
+        with self._temporary(data) as temporary:
+            info = _info(key, temporary.stat())
+            _make_folder(path.parent)
+            temporary.replace(path)
+            _sync_folder(path.parent)
+            return info
+
+    def _existing(self, key: str, data: bytes) -> ObjectInfo:
+        """What is under ``key``, if that is ``data``: the same write, done before."""
+        found = self.head(key)
+        with suppress(ObjectMissing):
+            if found is not None and found.size == len(data) and self.read(key) == data:
+                return found
+        raise ObjectExists(f"{self._root / key} exists already", key=key)
+
+    def _check_published(self, staged: StagedObject) -> None:
+        found = self.head(staged.key)
+        if found is None or found.size != staged.size:
+            raise ObjectMissing(
+                f"{self._root / staged.key} can not be published: its staged data is gone",
+                key=staged.key,
+            )
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        number = zlib.crc32(key.encode("utf-8", "surrogateescape")) % _LOCK_FILES
+        lock = _open_new(self._root / LOCKS / f"{number:02x}", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    @contextmanager
+    def _temporary(self, data: bytes) -> Iterator[Path]:
+        """A durable file that holds ``data``, to be linked or renamed; removed if still there."""
+        path = self._root / TEMPORARY / uuid.uuid4().hex
+        with _open_locked(path) as file:
+            try:
+                file.write(data)
+                _make_durable(file)
+                yield path
+            finally:
+                path.unlink(missing_ok=True)
+
+    def _sweep_temporaries(self) -> None:
+        with suppress(FileNotFoundError):
+            for path in (self._root / TEMPORARY).iterdir():
+                _remove_if_orphaned(path)
+
+    def _prune(self, folder: Path) -> None:
+        """Remove ``folder`` and its parents below the root, as far as they are empty."""
+        with suppress(OSError):
+            while folder != self._root:
+                with suppress(FileNotFoundError):
+                    folder.rmdir()
+                folder = folder.parent
+
+
+class _StagedFile(StagedWriter):
+    def __init__(self, store: LocalObjectStore, path: Path, staged: StagedObject) -> None:
+        self._store = store
+        self._path = path
+        self._staged = staged
+        self._size = 0
+        self._digest = hashlib.sha256()
+        with _reporting(path):
+            self._file = os.fdopen(_open_new(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+
+    def write(self, data: bytes | memoryview) -> int:
+        with _reporting(self._path):
+            self._file.write(data)
+        self._digest.update(data)
+        length = memoryview(data).nbytes
+        self._size += length
+        return length
+
+    def close(self) -> StagedObject:
+        with _reporting(self._path):
+            _make_durable(self._file)
+            self._file.close()
+            _sync_folder(self._path.parent)
+        return StagedObject(
+            self._staged.key,
+            self._staged.run_id,
+            self._staged.token,
+            self._size,
+            self._digest.hexdigest(),
+        )
+
+    def abort(self) -> None:
+        # Closing writes out what is buffered, which is the very data to be dropped.
+        with suppress(OSError):
+            self._file.close()
+        self._store.discard(self._staged)
+
+
+@contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into the store's; ``path`` is named if they name none."""
+    try:
+        yield
+    except OSError as error:
+        raise _as_store_error(error, str(error.filename or path)) from error
+
+
+def _as_store_error(error: OSError, path: str) -> StoreError:
+    if isinstance(error, FileNotFoundError):
+        return ObjectMissing(f"{path}: there is no such file", path=path)
+    if error.errno in _DENIED:
+        return AccessDenied(
+            f"{path}: {error.strerror}: check the owner and the permissions", path=path
+        )
+    if error.errno in _FULL:
+        return StoreFull(f"{path}: {error.strerror}: free some room or raise the limit", path=path)
+    if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
+        return StoreError(
+            f"{path}: {error.strerror}: a file and a folder would need the same name: move one",
+            path=path,
+        )
+    reason = error.strerror or type(error).__name__
+    return StoreError(f"{path}: {reason}: check the device and its mount", path=path)
+
+
+def _info(key: str, status: os.stat_result) -> ObjectInfo:
+    etag = f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return ObjectInfo(key, status.st_size, etag, modified)
+
+
+def _walk(folder: Path, base: str, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
+    """Files below ``folder``, whose keys start with ``base``; holds one folder's names a level."""
+    for name, is_folder in _entries(folder):
+        key = base + name
+        if is_folder and _may_hold(key, prefix, start_after):
+            yield from _walk(folder / name, key, prefix, start_after)
+        elif not is_folder and key.startswith(prefix) and key > start_after:
+            with suppress(FileNotFoundError):  # removed since the folder was read
+                yield _info(key, (folder / name).stat())
+
+
+def _entries(folder: Path) -> list[tuple[str, bool]]:
+    """Names in the order of the keys they lead to: folder ``a`` counts as ``a/``, after ``a-b``."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return sorted(
+            (f"{entry.name}/" if entry.is_dir() else entry.name, entry.is_dir())
+            for entry in entries
+            if entry.is_dir() or entry.is_file()
+        )
+    return []
+
+
+def _may_hold(base: str, prefix: str, start_after: str) -> bool:
+    in_prefix = base.startswith(prefix) or prefix.startswith(base)
+    return in_prefix and (base > start_after or start_after.startswith(base))
+
+
+def _open_new(path: Path, flags: int) -> int:
+    """Open with ``flags``, making the folder; again if a neighbour prunes that in between."""
+    while True:
+        _make_folder(path.parent)
+        with suppress(FileNotFoundError):
+            return os.open(path, flags | os.O_CLOEXEC, 0o666)
+
+
+def _open_locked(path: Path) -> BinaryIO:
+    """A new locked file; again if a sweeper took it for an orphan before it was locked."""
+    while True:
+        file = os.fdopen(_open_new(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
+
+
+def _remove_if_orphaned(path: Path) -> None:
+    with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+
+
+def _make_folder(folder: Path) -> None:
+    """Make ``folder`` and its parents, so that they survive a power cut."""
+    while not folder.is_dir():
+        try:
+            folder.mkdir()
+        except FileNotFoundError:
+            _make_folder(folder.parent)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+        else:
+            _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_durable(file: BinaryIO) -> None:
+    file.flush()
+    now = time.time_ns()
+    os.utime(file.fileno(), ns=(now, now))
+    os.fsync(file.fileno())

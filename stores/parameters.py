@@ -1,0 +1,132 @@
+"""Parameters: secrets by name, from a file of the user's, from variables, or from AWS SSM.
+
+Values are cached for five minutes. They never appear in an error or a log line.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from schemas.errors import AccessDenied, StoreUnavailable, UsageError
+
+CACHED_FOR = 300.0
+"""Seconds that a value is used before it is asked for again."""
+
+SCRUB_KEY = "scrub-key"
+"""The key that personal values are hashed with."""
+
+_SHORTEST_KEY = 16
+
+
+class ParameterStore(ABC):
+    """Secrets by name. Adapters say how one is fetched; the base caches."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._cache: dict[str, tuple[float, str]] = {}
+
+    def get(self, name: str) -> str:
+        """The value. Raises ``UsageError`` that says how to set it, if there is none."""
+        now = self._clock()
+        cached = self._cache.get(name)
+        if cached is not None and now - cached[0] < CACHED_FOR:
+            return cached[1]
+        value = self._fetch(name)
+        self._cache[name] = (now, value)
+        return value
+
+    @abstractmethod
+    def _fetch(self, name: str) -> str:
+        """The value as it is now. Raises ``UsageError`` if there is none."""
+
+
+class EnvironmentParameters(ParameterStore):
+    """``scrub-key`` is read from the variable ``LETHE_SCRUB_KEY``, and so on."""
+
+    def _fetch(self, name: str) -> str:
+        variable = "LETHE_" + name.upper().replace("-", "_")
+        value = os.environ.get(variable)
+        if not value:
+            raise UsageError(f"the parameter {name!r} is not set: set the variable {variable}")
+        return value
+
+
+class FileParameters(ParameterStore):
+    """One file a parameter, readable by its owner alone; made with a random value when missing.
+
+    For one person's machine: whoever loses the folder loses the way to find hashed subjects.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self._folder = folder.expanduser()
+
+    def _fetch(self, name: str) -> str:
+        path = self._folder / name
+        try:
+            return path.read_text().strip() if path.exists() else self._make(path)
+        except OSError as error:
+            raise AccessDenied(f"{path}: cannot be read or made: {error.strerror}") from error
+
+    def _make(self, path: Path) -> str:
+        """Written aside and linked into place, so that two that race agree on one value."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+        return path.read_text().strip()
+
+
+class SsmParameters(ParameterStore):
+    """SecureString parameters below a prefix, decrypted by SSM."""
+
+    def __init__(
+        self, prefix: str, client: Any = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(clock)
+        self._prefix = prefix.rstrip("/") + "/"
+        self._client = client
+
+    def _fetch(self, name: str) -> str:
+        full = self._prefix + name
+        try:
+            self._client = self._client or boto3.client("ssm")
+            answer = self._client.get_parameter(Name=full, WithDecryption=True)
+        except ClientError as error:
+            raise _refusal(full, error.response["Error"]["Code"]) from None
+        except BotoCoreError as error:
+            kind = type(error).__name__
+            raise StoreUnavailable(f"SSM cannot be asked for {full}: {kind}") from None
+        return str(answer["Parameter"]["Value"])
+
+
+def scrub_key(store: ParameterStore) -> bytes:
+    """The scrubbing key. Raises ``UsageError`` if it is too short to be one."""
+    key = store.get(SCRUB_KEY).encode()
+    if len(key) < _SHORTEST_KEY:
+        raise UsageError(f"the parameter {SCRUB_KEY!r} must have at least {_SHORTEST_KEY} bytes")
+    return key
+
+
+def _refusal(name: str, code: str) -> Exception:
+    if code == "ParameterNotFound":
+        return UsageError(f"SSM has no parameter {name}: create it as a SecureString")
+    if code in {"AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException"}:
+        return AccessDenied(f"SSM does not allow reading {name}: check the role's rights")
+    return StoreUnavailable(f"SSM did not give {name}: {code}")

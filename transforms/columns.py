@@ -1,0 +1,587 @@
+"""Columns from attribute values: DynamoDB typed JSON to Arrow, a block at a time.
+
+For every kind of field there is a reader. It names the msgspec type that an attribute value
+decodes into - so that JSON is parsed and type-checked in C - and turns a list of decoded values
+into one Arrow array. The common case is one vectorised cast; when a cast refuses a column, its
+values are looked at one by one, and only the wrong ones become faults.
+
+A reader also counts the JSON keys it consumed. Held against the keys that the bytes contain, the
+sum tells at once whether anything was duplicated or is unknown (see ``transforms.decode``).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from schemas.arrow import TIMESTAMP, arrow_type
+from schemas.changes import ErrorCode
+from schemas.fields import (
+    BooleanKind,
+    BytesKind,
+    DateKind,
+    DecimalKind,
+    EnumKind,
+    Field,
+    FloatKind,
+    IntegerKind,
+    Kind,
+    ListKind,
+    MapKind,
+    RecordKind,
+    StringKind,
+    TimestampKind,
+)
+
+T = TypeVar("T")
+
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+"""Times before this are taken for mistakes, not for data."""
+
+_LATEST_DATE = date(9999, 12, 31)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_MICROS = (EARLIEST - _EPOCH) // timedelta(microseconds=1)
+LATEST_MICROS = (datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC) - _EPOCH) // timedelta(
+    microseconds=1
+)
+
+
+class StringValue(Struct, gc=False):
+    S: str
+
+
+class OptionalString(Struct, gc=False):
+    S: str | None = None
+    NULL: bool | None = None
+
+
+class NumberValue(Struct, gc=False):
+    N: str
+
+
+class OptionalNumber(Struct, gc=False):
+    N: str | None = None
+    NULL: bool | None = None
+
+
+class BooleanValue(Struct, gc=False):
+    BOOL: bool
+
+
+class OptionalBoolean(Struct, gc=False):
+    BOOL: bool | None = None
+    NULL: bool | None = None
+
+
+class BinaryValue(Struct, gc=False):
+    B: str
+
+
+class OptionalBinary(Struct, gc=False):
+    B: str | None = None
+    NULL: bool | None = None
+
+
+class TimeValue(Struct, gc=False):
+    S: str | None = None
+    N: str | None = None
+    NULL: bool | None = None
+
+
+class ListValue(Struct, Generic[T], gc=False):
+    L: list[T] | None = None
+    SS: list[str] | None = None
+    NS: list[str] | None = None
+    BS: list[str] | None = None
+    NULL: bool | None = None
+
+
+class MapValue(Struct, Generic[T], gc=False):
+    M: T | None = None
+    NULL: bool | None = None
+
+
+@dataclass(frozen=True)
+class RowFault:
+    """A wrong value: its row, what is wrong, and the path below the field (``items.price``)."""
+
+    row: int
+    code: ErrorCode
+    path: str = ""
+
+
+@dataclass
+class Column:
+    """One field of a block's rows; wrong values are null here and named in ``faults``.
+
+    ``keys`` is the number of JSON keys each row's value was read from (one number when all
+    rows are alike).
+    """
+
+    array: Any
+    keys: int | npt.NDArray[np.int64]
+    faults: list[RowFault] = field(default_factory=list)
+
+
+class BadValue(Exception):
+    """A single value that cannot be read as its kind."""
+
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Reader:
+    """Reads one field: ``value_type`` is what msgspec decodes an attribute value into."""
+
+    value_type: Any
+
+    def __init__(self, nullable: bool) -> None:
+        self.nullable = nullable
+
+    def read(self, values: list[Any]) -> Column:
+        """The column of ``values``, each a ``value_type`` or None where the field is absent."""
+        raise NotImplementedError
+
+    def _keys(self, values: list[Any]) -> int | npt.NDArray[np.int64]:
+        """A name and a type tag for each present value."""
+        if not self.nullable:
+            return 2
+        present = np.fromiter((value is not None for value in values), np.int64, len(values))
+        return present * 2
+
+
+class ScalarReader(Reader):
+    """A kind whose attribute value holds one string, number, boolean or binary."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        nullable: bool,
+        tag: str,
+        types: tuple[Any, Any],
+        parse: Callable[[Any], Any] | None,
+    ) -> None:
+        super().__init__(nullable)
+        self.value_type = types[1] if nullable else types[0]
+        self.arrow_type = arrow_type(kind)
+        self.set_tag = tag + "S"
+        self._content = attrgetter(tag)
+        self._parse = parse
+
+    def read(self, values: list[Any]) -> Column:
+        array, faults = self.build(self.contents(values))
+        return Column(array, self._keys(values), faults)
+
+    def contents(self, values: list[Any]) -> list[Any]:
+        content = self._content
+        if not self.nullable:
+            return list(map(content, values))
+        return [None if value is None else content(value) for value in values]
+
+    def build(self, contents: list[Any]) -> tuple[Any, list[RowFault]]:
+        """The Arrow array of the bare contents, and the faults among them."""
+        if self._parse is None:
+            return pa.array(contents, self.arrow_type), []
+        try:
+            return self._cast(contents), []
+        except pa.ArrowInvalid:
+            return self._one_by_one(contents)
+
+    def _cast(self, contents: list[Any]) -> Any:
+        return pa.array(contents, pa.string()).cast(self.arrow_type)
+
+    def _one_by_one(self, contents: list[Any]) -> tuple[Any, list[RowFault]]:
+        assert self._parse is not None
+        parsed: list[Any] = []
+        faults = []
+        for row, content in enumerate(contents):
+            try:
+                parsed.append(None if content is None else self._parse(content))
+            except BadValue as bad:
+                parsed.append(None)
+                faults.append(RowFault(row, bad.code))
+        return pa.array(parsed, self.arrow_type), faults
+
+
+class FloatReader(ScalarReader):
+    def _cast(self, contents: list[Any]) -> Any:
+        array = super()._cast(contents)
+        if pc.all(pc.is_finite(array), skip_nulls=True, min_count=0).as_py() is False:
+            raise pa.ArrowInvalid("not finite")
+        return array
+
+
+class BinaryReader(ScalarReader):
+    def _cast(self, contents: list[Any]) -> Any:
+        raise pa.ArrowInvalid(f"{len(contents)} base64 texts are decoded one by one")
+
+
+class DateReader(ScalarReader):
+    def _cast(self, contents: list[Any]) -> Any:
+        array = super()._cast(contents)
+        earliest = pc.min(array).as_py()
+        if earliest is not None and earliest < EARLIEST.date():
+            raise pa.ArrowInvalid("a date is out of range")
+        return array
+
+
+class TimeReader(ScalarReader):
+    """Times: ISO 8601 text with a zone, or epoch milliseconds as a number."""
+
+    def contents(self, values: list[Any]) -> list[Any]:
+        if not self.nullable:
+            texts = [value.S for value in values]
+            if None not in texts:
+                return texts
+        return [None if value is None else _time_content(value) for value in values]
+
+    def _cast(self, contents: list[Any]) -> Any:
+        array = pa.array(contents, pa.string()).cast(TIMESTAMP)
+        earliest = pc.min(array).cast(pa.int64()).as_py()
+        if earliest is not None and earliest < EARLIEST_MICROS:
+            raise pa.ArrowInvalid("a time is out of range")
+        return array
+
+
+class ListReader(Reader):
+    """L of any kind."""
+
+    def __init__(self, kind: ListKind, nullable: bool) -> None:
+        super().__init__(nullable)
+        self.item = reader_for(kind.item, kind.item_nullable)
+        self.value_type = ListValue[self.item.value_type]  # type: ignore[name-defined]
+        self.arrow_type = arrow_type(kind)
+
+    def read(self, values: list[Any]) -> Column:
+        rows = self._rows(values)
+        lengths = np.fromiter(map(len, _present(rows)), np.int64, len(rows))
+        flat, item_keys, item_faults = self._items(values, rows, lengths)
+        faults = [] if None not in rows else self._missing(values, rows)
+        owners = np.repeat(np.arange(len(rows)), lengths) if item_faults else lengths
+        faults += [RowFault(int(owners[f.row]), f.code, f.path) for f in item_faults]
+        return Column(self._nest(flat, rows, lengths), self._keys(values) + item_keys, faults)
+
+    def _rows(self, values: list[Any]) -> list[Any]:
+        """Each row's items; None where the list is absent or NULL."""
+        return [None if value is None else value.L for value in values]
+
+    def _items(
+        self, values: list[Any], rows: list[Any], lengths: npt.NDArray[np.int64]
+    ) -> tuple[Any, Any, list[RowFault]]:
+        """All items as one array, the keys they were read from by row, and their faults."""
+        column = self.item.read(list(chain.from_iterable(_present(rows))))
+        # An item of a list has a type tag but, unlike a field, no name.
+        keys = np.zeros(len(column.array), np.int64) + column.keys - 1
+        return column.array, _sum_by_row(keys, lengths), column.faults
+
+    def _missing(self, values: list[Any], rows: list[Any]) -> list[RowFault]:
+        return [
+            RowFault(row, ErrorCode.WRONG_TYPE)
+            for row, (value, items) in enumerate(zip(values, rows, strict=True))
+            if items is None and value is not None and not (self.nullable and value.NULL)
+        ]
+
+    def _nest(self, flat: Any, rows: list[Any], lengths: npt.NDArray[np.int64]) -> Any:
+        offsets = np.zeros(len(rows) + 1, np.int32)
+        np.cumsum(lengths, out=offsets[1:])
+        absent = None
+        if self.nullable and None in rows:
+            absent = pa.array([items is None for items in rows])
+        return pa.ListArray.from_arrays(pa.array(offsets), flat, type=self.arrow_type, mask=absent)
+
+
+class ScalarListReader(ListReader):
+    """L of a scalar kind, or its set: SS, NS or BS."""
+
+    item: ScalarReader
+
+    def _rows(self, values: list[Any]) -> list[Any]:
+        of_list = self.item.contents
+        of_set = attrgetter(self.item.set_tag)
+        return [
+            None if value is None else of_set(value) if value.L is None else of_list(value.L)
+            for value in values
+        ]
+
+    def _items(
+        self, values: list[Any], rows: list[Any], lengths: npt.NDArray[np.int64]
+    ) -> tuple[Any, Any, list[RowFault]]:
+        array, faults = self.item.build(list(chain.from_iterable(_present(rows))))
+        tagged = [value is not None and value.L is not None for value in values]
+        return array, lengths * np.array(tagged, np.bool_), faults
+
+
+class MapReader(Reader):
+    """M with keys that the data chooses, all values of one kind."""
+
+    def __init__(self, kind: MapKind, nullable: bool) -> None:
+        super().__init__(nullable)
+        self.item = reader_for(kind.value, kind.value_nullable)
+        self.value_type = MapValue[dict[str, self.item.value_type]]  # type: ignore[name-defined]
+        self.arrow_type = arrow_type(kind)
+
+    def read(self, values: list[Any]) -> Column:
+        maps = [None if value is None else value.M for value in values]
+        faults = _wrong_maps(values, maps, self.nullable)
+        lengths = np.fromiter((len(entries or ()) for entries in maps), np.int64, len(maps))
+        flat = list(chain.from_iterable(entries.values() for entries in maps if entries))
+        names = list(chain.from_iterable(entries for entries in maps if entries))
+        column = self.item.read(flat)
+        item_keys = np.broadcast_to(np.asarray(column.keys, np.int64), len(flat))
+        owners = np.repeat(np.arange(len(maps)), lengths)
+        faults += [RowFault(int(owners[f.row]), f.code, f.path) for f in column.faults]
+        keys = self._keys(values) + _sum_by_row(item_keys, lengths)
+        return Column(self._nest(names, column.array, maps, lengths), keys, faults)
+
+    def _nest(
+        self, names: list[str], items: Any, maps: list[Any], lengths: npt.NDArray[np.int64]
+    ) -> Any:
+        offsets = np.zeros(len(maps) + 1, np.int32)
+        np.cumsum(lengths, out=offsets[1:])
+        entries = pa.array(names, pa.string())
+        nested = pa.MapArray.from_arrays(pa.array(offsets), entries, items)
+        absent = pa.array([entries is None for entries in maps])
+        return pc.if_else(absent, None, nested.cast(self.arrow_type))
+
+
+class RecordReader(Reader):
+    """M with the fields that the schema names."""
+
+    def __init__(self, kind: RecordKind, nullable: bool) -> None:
+        super().__init__(nullable)
+        self.image = ImageReader(kind.fields, kind.name)
+        self.value_type = MapValue[self.image.image_type]  # type: ignore[name-defined]
+        self.arrow_type = arrow_type(kind)
+
+    def read(self, values: list[Any]) -> Column:
+        maps = [None if value is None else value.M for value in values]
+        faults = _wrong_maps(values, maps, self.nullable)
+        rows = np.array([row for row, entries in enumerate(maps) if entries is not None], np.int64)
+        columns = self.image.read([entries for entries in maps if entries is not None])
+        faults += [
+            RowFault(int(rows[f.row]), f.code, _join(name, f.path))
+            for name, column in columns.items()
+            for f in column.faults
+        ]
+        keys = np.zeros(len(values), np.int64) + self._keys(values)
+        keys[rows] += total_keys(columns)
+        return Column(self._nest(columns, rows, maps), keys, faults)
+
+    def _nest(self, columns: dict[str, Column], rows: Any, maps: list[Any]) -> Any:
+        present = pa.StructArray.from_arrays(
+            [column.array for column in columns.values()], fields=list(self.arrow_type)
+        )
+        if len(rows) == len(maps):
+            return present
+        places = np.full(len(maps), -1, np.int64)
+        places[rows] = np.arange(len(rows))
+        return present.take(pa.array(places, mask=places < 0))
+
+
+class ImageReader:
+    """Reads all fields of an item's image, or of a nested record."""
+
+    def __init__(self, fields: Sequence[Field], name: str) -> None:
+        self.fields = tuple(fields)
+        self.readers = [reader_for(f.kind, f.nullable) for f in self.fields]
+        self.known = frozenset(f.source for f in self.fields)
+        self.image_type = self._struct(name)
+        self._attributes = [attrgetter(f"f{place}") for place in range(len(self.fields))]
+
+    def _struct(self, name: str) -> Any:
+        members = [
+            (f"f{place}", reader.value_type | None, None)
+            if field.nullable
+            else (f"f{place}", reader.value_type)
+            for place, (field, reader) in enumerate(zip(self.fields, self.readers, strict=True))
+        ]
+        rename = {f"f{place}": field.source for place, field in enumerate(self.fields)}
+        return msgspec.defstruct(name, members, rename=rename, gc=False, kw_only=True)
+
+    def read(self, images: list[Any]) -> dict[str, Column]:
+        """One column a field, by the field's lake name."""
+        return {
+            field.name: reader.read(list(map(attribute, images)))
+            for field, reader, attribute in zip(
+                self.fields, self.readers, self._attributes, strict=True
+            )
+        }
+
+
+def reader_for(kind: Kind, nullable: bool) -> Reader:
+    """The reader of a kind."""
+    strings, numbers = (StringValue, OptionalString), (NumberValue, OptionalNumber)
+    match kind:
+        case StringKind() | EnumKind():
+            return ScalarReader(kind, nullable, "S", strings, None)
+        case BooleanKind():
+            return ScalarReader(kind, nullable, "BOOL", (BooleanValue, OptionalBoolean), None)
+        case BytesKind():
+            return BinaryReader(kind, nullable, "B", (BinaryValue, OptionalBinary), parse_base64)
+        case IntegerKind(bits):
+            return ScalarReader(kind, nullable, "N", numbers, lambda text: parse_int(text, bits))
+        case FloatKind(bits):
+            return FloatReader(kind, nullable, "N", numbers, lambda text: parse_float(text, bits))
+        case DecimalKind():
+            return ScalarReader(kind, nullable, "N", numbers, lambda x: parse_decimal(x, kind))
+        case TimestampKind():
+            return TimeReader(kind, nullable, "S", (TimeValue, TimeValue), parse_time)
+        case DateKind():
+            return DateReader(kind, nullable, "S", strings, parse_date)
+        case ListKind(item):
+            scalar = not isinstance(item, ListKind | MapKind | RecordKind | BooleanKind)
+            return (ScalarListReader if scalar else ListReader)(kind, nullable)
+        case MapKind():
+            return MapReader(kind, nullable)
+        case RecordKind():
+            return RecordReader(kind, nullable)
+
+
+def total_keys(columns: Mapping[str, Column]) -> Any:
+    """The keys that each row's values were read from, over all columns."""
+    return sum((column.keys for column in columns.values()), start=0)
+
+
+def parse_int(text: str, bits: int) -> int:
+    """A whole number in DynamoDB's notation, which may be ``1E+2`` or ``7.0``."""
+    number = _parse_number(text)
+    if number != number.to_integral_value():
+        raise BadValue(ErrorCode.WRONG_TYPE)
+    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+        raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE)
+    return int(number)
+
+
+def parse_float(text: str, bits: int) -> float:
+    number = float(_parse_number(text))
+    if abs(number) > (np.finfo(np.float32).max if bits == 32 else np.finfo(np.float64).max):
+        raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE)
+    return number
+
+
+def parse_decimal(text: str, kind: DecimalKind) -> Decimal:
+    """An exact decimal; digits beyond the scale are an error unless they are zeros."""
+    number = _parse_number(text)
+    if number.adjusted() >= kind.precision - kind.scale and number != 0:
+        raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE)
+    sign, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    surplus = -exponent - kind.scale
+    if surplus > 0 and any(digits[-surplus:]):
+        raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE)
+    unscaled = int("".join(map(str, digits))) * 10 ** max(-surplus, 0) // 10 ** max(surplus, 0)
+    return Decimal((sign, tuple(map(int, str(unscaled))), -kind.scale))
+
+
+def _parse_number(text: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise BadValue(ErrorCode.BAD_NUMBER) from None
+    if not number.is_finite() or text.strip() != text or "_" in text:
+        raise BadValue(ErrorCode.BAD_NUMBER)
+    if abs(number.adjusted()) > 400:
+        raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE)
+    return number
+
+
+def parse_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadValue(ErrorCode.BAD_BASE64) from None
+
+
+def parse_date(text: str) -> date:
+    try:
+        parsed = date.fromisoformat(text) if len(text) == 10 else None
+    except ValueError:
+        parsed = None
+    if parsed is None:
+        raise BadValue(
+            ErrorCode.DATE_OUT_OF_RANGE if _year_of_five_digits(text) else ErrorCode.BAD_TIMESTAMP
+        )
+    if not EARLIEST.date() <= parsed <= _LATEST_DATE:
+        raise BadValue(ErrorCode.DATE_OUT_OF_RANGE)
+    return parsed
+
+
+def parse_time(text: str) -> int:
+    """Microseconds since the epoch. Digits beyond microseconds are cut off."""
+    if _year_of_five_digits(text):
+        raise BadValue(ErrorCode.DATE_OUT_OF_RANGE)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadValue(ErrorCode.BAD_TIMESTAMP) from None
+    if moment.tzinfo is None:
+        raise BadValue(ErrorCode.BAD_TIMESTAMP)
+    try:
+        micros = (moment - _EPOCH) // timedelta(microseconds=1)
+    except OverflowError:
+        raise BadValue(ErrorCode.DATE_OUT_OF_RANGE) from None
+    if not EARLIEST_MICROS <= micros <= LATEST_MICROS:
+        raise BadValue(ErrorCode.DATE_OUT_OF_RANGE)
+    return micros
+
+
+def _year_of_five_digits(text: str) -> bool:
+    year = text.lstrip("+").split("-")[0]
+    return len(year) > 4 and year.isdigit() and "-" in text
+
+
+def _time_content(value: TimeValue) -> str | None:
+    if value.S is not None or value.N is None:
+        return value.S
+    return _iso_of_millis(value.N)
+
+
+def _iso_of_millis(text: str) -> str:
+    """Epoch milliseconds as ISO text, so that one cast serves both notations."""
+    try:
+        millis = int(text)
+        return (_EPOCH + timedelta(milliseconds=millis)).isoformat()
+    except ValueError:
+        return text
+    except OverflowError:
+        return "+10000-01-01T00:00:00Z"
+
+
+def _present(rows: list[Any]) -> Iterable[Any]:
+    """The rows, with nothing in place of those that are None."""
+    return rows if None not in rows else [row or () for row in rows]
+
+
+def _wrong_maps(values: list[Any], maps: list[Any], nullable: bool) -> list[RowFault]:
+    return [
+        RowFault(row, ErrorCode.WRONG_TYPE)
+        for row, (value, entries) in enumerate(zip(values, maps, strict=True))
+        if entries is None and value is not None and not (nullable and value.NULL)
+    ]
+
+
+def _sum_by_row(
+    item_keys: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    ends = np.cumsum(lengths)
+    sums = np.concatenate([[0], np.cumsum(item_keys)])
+    return sums[ends] - sums[ends - lengths]
+
+
+def _join(name: str, path: str) -> str:
+    return f"{name}.{path}" if path else name

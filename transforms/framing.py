@@ -1,0 +1,223 @@
+"""Framing: where one document ends and the next begins.
+
+Two framings: lines (NDJSON), and a stream of JSON texts that follow each other with or without
+white space, as Firehose writes them or a pretty-printer does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.changes import BrokenBytes, ErrorCode, Fault
+
+LARGEST = 10 * 1024 * 1024
+"""Bytes of the largest document accepted; Kinesis itself takes records of at most 10 MiB."""
+
+SAMPLE = 16 * 1024
+"""Bytes that are kept of something too large to keep."""
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_BOUNDARY = re.compile(rb"\}\s*(?=\{)")
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Consecutive documents and the stretch of bytes they account for."""
+
+    documents: list[bytes]
+    starts: npt.NDArray[np.int64]
+    start: int
+    data: bytes
+    broken: tuple[BrokenBytes, ...] = ()
+    unterminated: bool = False
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.data)
+
+
+def frame_lines(
+    pieces: Iterable[bytes], start: int, end: int | None, size: int
+) -> Iterator[Frames]:
+    """Lines that start before ``end``, about ``size`` bytes at a time.
+
+    The first piece begins at offset ``start``, which is a line's beginning. A line above
+    ``LARGEST`` is passed over without being held, and reported as broken.
+    """
+    if end is not None and start >= end:
+        return
+    framer = _LineFramer(start, end, size)
+    for piece in pieces:
+        yield from framer.feed(piece)
+        if framer.done:
+            return
+    yield from framer.finish()
+
+
+def frame_stream(pieces: Iterable[bytes], start: int, size: int) -> Iterator[Frames]:
+    """JSON texts that follow each other, about ``size`` bytes at a time.
+
+    Where a text does not end, the next place that looks like a text's beginning ends it, so that
+    a broken record costs itself and not the rest of the file.
+    """
+    held, offset = b"", start
+    for piece in pieces:
+        held += piece
+        if len(held) < size:
+            continue
+        frames = _texts(held, offset, final=len(held) > LARGEST)
+        yield frames
+        held, offset = held[len(frames.data) :], frames.end
+    if held.strip():
+        yield _texts(held, offset, final=True)
+
+
+class _LineFramer:
+    """Cuts pieces into runs of whole lines."""
+
+    def __init__(self, start: int, end: int | None, size: int) -> None:
+        self.done = False
+        self._offset = start
+        self._end = end
+        self._size = size
+        self._held = b""
+        self._large: BrokenBytes | None = None
+
+    def feed(self, piece: bytes) -> Iterator[Frames]:
+        self._held += piece
+        if self._large is not None:
+            yield from self._pass_over()
+        if self._large is None and len(self._held) >= self._size:
+            yield from self._cut()
+            if len(self._held) > LARGEST and not self.done:
+                self._large = _too_large(self._offset, self._held)
+                yield from self._pass_over()
+
+    def finish(self) -> Iterator[Frames]:
+        """What is left at the end of the file: perhaps a line that nothing terminates."""
+        if self._large is not None:
+            yield self._take(len(self._held), (self._large,))
+            return
+        yield from self._cut()
+        if self._held and not self.done:
+            data = self._held
+            yield Frames([data], np.array([self._offset]), self._offset, data, unterminated=True)
+
+    def _cut(self) -> Iterator[Frames]:
+        stop = self._stop()
+        if stop:
+            yield _lines(self._held[:stop], self._offset)
+            self._take(stop)
+        self.done = self.done or self._past_end()
+
+    def _pass_over(self) -> Iterator[Frames]:
+        stop = self._held.find(b"\n") + 1
+        if stop:
+            large, self._large = self._large, None
+            assert large is not None
+            yield self._take(stop, (large,))
+            self.done = self._past_end()
+        else:
+            yield self._take(len(self._held))
+
+    def _stop(self) -> int:
+        """Where the last whole line ends that starts before the end of the split."""
+        if self._end is not None:
+            found = self._held.find(b"\n", max(self._end - 1 - self._offset, 0))
+            if found >= 0:
+                return found + 1
+        return self._held.rfind(b"\n") + 1
+
+    def _past_end(self) -> bool:
+        return self._end is not None and self._offset >= self._end
+
+    def _take(self, stop: int, broken: tuple[BrokenBytes, ...] = ()) -> Frames:
+        """The first ``stop`` held bytes, let go of, as frames without documents."""
+        frames = Frames([], np.zeros(0, np.int64), self._offset, self._held[:stop], broken)
+        self._held = self._held[stop:]
+        self._offset += stop
+        return frames
+
+
+def _lines(data: bytes, start: int) -> Frames:
+    documents = data.split(b"\n")
+    documents.pop()
+    lengths = np.fromiter(map(len, documents), np.int64, len(documents)) + 1
+    starts = start + np.cumsum(lengths) - lengths
+    if len(data) <= LARGEST or int(lengths.max()) <= LARGEST:
+        return Frames(documents, starts, start, data)
+    kept = lengths <= LARGEST
+    broken = tuple(
+        _too_large(int(starts[place]), documents[place]) for place in np.flatnonzero(~kept)
+    )
+    sound = [document for document, keep in zip(documents, kept, strict=True) if keep]
+    return Frames(sound, starts[kept], start, data, broken)
+
+
+def _too_large(offset: int, data: bytes) -> BrokenBytes:
+    return BrokenBytes(offset, Fault(ErrorCode.RECORD_TOO_LARGE), data[:SAMPLE])
+
+
+def _texts(held: bytes, offset: int, final: bool) -> Frames:
+    documents, starts, broken = [], [], []
+    position, unterminated = _next_text(held, 0), False
+    while position < len(held):
+        stop = end_of_text(held, position)
+        if stop < 0 and not final:
+            break
+        if stop < 0:
+            boundary = _BOUNDARY.search(held, position)
+            unterminated = boundary is None
+            stop = len(held) if boundary is None else boundary.start() + 1
+        if stop - position > LARGEST:
+            broken.append(_too_large(offset + position, held[position : position + SAMPLE]))
+        else:
+            documents.append(held[position:stop])
+            starts.append(offset + position)
+        position = _next_text(held, stop)
+    taken = held[: min(position, len(held))]
+    return Frames(documents, np.array(starts, np.int64), offset, taken, tuple(broken), unterminated)
+
+
+def end_of_text(held: bytes, start: int) -> int:
+    """The offset after the JSON text that begins at ``start``, or -1 if it does not end here.
+
+    What begins with neither a brace nor a bracket ends before the next brace.
+    """
+    if held[start : start + 1] not in {b"{", b"["}:
+        brace = held.find(b"{", start)
+        return len(held) if brace < 0 else brace
+    boundary = held.find(b"}{", start)
+    if boundary >= 0 and _balanced(held[start : boundary + 1]):
+        return boundary + 1
+    return _scan(held, start)
+
+
+def _balanced(text: bytes) -> bool:
+    """Whether ``text`` is surely one whole JSON object, as far as counting can tell."""
+    quotes = text.count(b'"') - text.count(b'\\"')
+    return b"\\\\" not in text and quotes % 2 == 0 and text.count(b"{") == text.count(b"}")
+
+
+def _scan(held: bytes, start: int) -> int:
+    depth = 0
+    for token in _TOKEN.finditer(held, start):
+        first = held[token.start()]
+        if first in b"[{":
+            depth += 1
+        elif first in b"]}":
+            depth -= 1
+            if depth <= 0:
+                return token.end()
+    return -1
+
+
+def _next_text(held: bytes, start: int) -> int:
+    while start < len(held) and held[start] in b" \t\r\n":
+        start += 1
+    return start

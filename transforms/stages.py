@@ -1,0 +1,165 @@
+"""The stages as Beam carries them: a few lines each around the functions of their rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from schemas.changes import Block, ChangeBatch
+from schemas.delivery import Counts, summary
+from schemas.inputs import Covered, InputFile, Split
+from schemas.registry import Registry
+from stores.inputs import InputOpener
+from stores.log import Commit, DataFile, DeliveryLog, Run
+from stores.objects.port import ObjectStore
+from transforms.commit import draft_commit
+from transforms.decode import Decoder, UnknownFields
+from transforms.letters import LetterFilter, letter_blocks
+from transforms.partition import Partitioning, Spill
+from transforms.progress import ProgressFile
+from transforms.read import read_split
+from transforms.write import Output, WriteTask, write_task
+
+COVERED = "covered"
+COUNTS = "counts"
+
+NAMESPACE = "lethe"
+"""Namespace of all Beam metrics; their names are those of the report."""
+
+
+class ReadSplits(beam.DoFn):
+    """Splits to blocks; what was covered goes to the output ``covered``."""
+
+    def __init__(self, opener: InputOpener) -> None:
+        self._opener = opener
+
+    def process(self, split: Split) -> Iterator[Any]:
+        with self._opener.open(split) as stream:
+            for found in read_split(stream, split):
+                if isinstance(found, Covered):
+                    yield beam.pvalue.TaggedOutput(COVERED, found)
+                else:
+                    yield found
+
+
+class ReadLetters(beam.DoFn):
+    """Dead-letter files to blocks of the records in them that are to be tried again."""
+
+    def __init__(self, store: ObjectStore, chosen: LetterFilter) -> None:
+        self._store = store
+        self._chosen = chosen
+
+    def process(self, path: str) -> Iterator[Block]:
+        with self._store.open(path) as stream:
+            yield from letter_blocks(path, stream, self._chosen)
+
+
+class DecodeBlocks(beam.DoFn):
+    """Blocks to batches of typed changes."""
+
+    def __init__(
+        self, registry: Registry, wanted: frozenset[str] | None, unknown: UnknownFields
+    ) -> None:
+        self._arguments = (registry, wanted, unknown)
+
+    def setup(self) -> None:
+        self._decoder = Decoder(*self._arguments)
+
+    def process(self, block: Block) -> Iterator[ChangeBatch]:
+        yield self._decoder.decode(block)
+
+
+class SpillPartitions(beam.DoFn):
+    """Batches to the addresses of pieces, by partition; counts go to the output ``counts``."""
+
+    def __init__(self, folder: Path, partitioning: Partitioning, now: datetime) -> None:
+        self._arguments = (folder, partitioning, now)
+
+    def setup(self) -> None:
+        self._progress = ProgressFile(self._arguments[0])
+
+    def start_bundle(self) -> None:
+        self._spill = Spill(*self._arguments)
+        self._counts = Counts()
+
+    def process(self, batch: ChangeBatch) -> Iterator[Any]:
+        counts = self._spill.add(batch)
+        self._counts.add(counts)
+        block = batch.block
+        self._progress.add(block.end - block.start, counts.read, counts.dead_letters)
+        if self._spill.is_full:
+            yield from self._spill.flush(self._counts)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for keyed in self._spill.flush(self._counts):
+            yield _in_global_window(keyed)
+        report_metrics(self._counts)
+        yield beam.pvalue.TaggedOutput(COUNTS, _in_global_window(self._counts))
+
+    def teardown(self) -> None:
+        self._progress.close()
+
+
+class WriteFiles(beam.DoFn):
+    """Write tasks to staged files."""
+
+    def __init__(self, store: ObjectStore, registry: Registry, output: Output, run_id: str) -> None:
+        self._arguments = (store, registry, output, run_id)
+
+    def process(self, task: WriteTask) -> Iterator[DataFile]:
+        yield from write_task(task, *self._arguments)
+
+
+@dataclass(frozen=True)
+class CommitPlan:
+    """What the commit of a delivery needs to know of its plan."""
+
+    run: Run
+    kind: str
+    files: Mapping[str, InputFile]
+    removed: tuple[str, ...] = ()
+
+
+class CommitDelivery(beam.DoFn):
+    """All that a delivery made, in one element, to its commit in the log; published."""
+
+    def __init__(self, store: ObjectStore, plan: CommitPlan) -> None:
+        self._store = store
+        self._plan = plan
+
+    def process(self, keyed: tuple[None, Iterable[Any]]) -> Iterator[Commit]:
+        made = list(keyed[1])
+        plan = self._plan
+        draft = draft_commit(
+            plan.run,
+            plan.kind,
+            [item for item in made if isinstance(item, DataFile)],
+            [item for item in made if isinstance(item, Covered)],
+            [item for item in made if isinstance(item, Counts)],
+            plan.files,
+            plan.removed,
+        )
+        yield DeliveryLog(self._store).commit(plan.run, draft)
+
+
+def report_metrics(counts: Counts) -> None:
+    """Add counts to the Beam metrics that bear the report's names."""
+    for name, value in summary(counts).items():
+        if isinstance(value, dict):
+            for key, number in value.items():
+                Metrics.counter(NAMESPACE, f"{name}.{key}").inc(number)
+        else:
+            Metrics.counter(NAMESPACE, name).inc(value)
+
+
+def _in_global_window(value: Any) -> WindowedValue:
+    window = GlobalWindow()
+    return WindowedValue(value, window.max_timestamp(), [window])

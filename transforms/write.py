@@ -1,0 +1,352 @@
+"""Write: the pieces of a partition as staged data files, Parquet or Avro.
+
+A file's name is derived from where its first row stood and from its schema, so a retry writes
+the same name. Files rotate by rows and by bytes; the rows held are those of one row group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from schemas.arrow import TIMESTAMP, arrow_schema
+from schemas.changes import Position
+from schemas.delivery import Partition
+from schemas.errors import UsageError
+from schemas.fields import BooleanKind, EnumKind, RecordType, StringKind
+from schemas.registry import Registry
+from stores.log import DataFile
+from stores.objects.port import ObjectStore, StagedWriter
+from transforms.avro import AvroFileWriter
+from transforms.partition import Piece
+
+ROW_GROUP_ROWS = 122_880
+ROW_GROUP_BYTES = 64 * 1024 * 1024
+TASK_BYTES = 256 * 1024 * 1024
+"""Bytes of rows, as held in memory, that one worker writes in one go."""
+
+
+class FileFormat(StrEnum):
+    PARQUET = "parquet"
+    AVRO = "avro"
+
+
+CODECS: dict[FileFormat, tuple[str, ...]] = {
+    FileFormat.PARQUET: ("zstd", "snappy", "gzip", "none"),
+    FileFormat.AVRO: ("zstandard", "snappy", "deflate", "null"),
+}
+"""Codecs by file format, each one's default first."""
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """When a file is full: at so many rows, or about so many bytes."""
+
+    rows: int = 5_000_000
+    size: int = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Output:
+    """How data files are written."""
+
+    format: FileFormat = FileFormat.PARQUET
+    codec: str = "zstd"
+    rotation: Rotation = Rotation()
+
+
+@dataclass(frozen=True)
+class WriteTask:
+    """Pieces of one partition, in source order, that one worker writes in one go."""
+
+    partition: Partition
+    pieces: tuple[Piece, ...]
+
+
+def choose_output(fmt: str, codec: str | None, rotation: Rotation) -> Output:
+    """The output for a format and codec by name. Raises ``UsageError`` listing the choices."""
+    try:
+        file_format = FileFormat(fmt)
+    except ValueError:
+        raise UsageError(f"unknown format {fmt!r}: choose parquet or avro") from None
+    codecs = CODECS[file_format]
+    if codec is not None and codec not in codecs:
+        raise UsageError(f"{fmt} has no codec {codec!r}: choose one of {', '.join(codecs)}")
+    return Output(file_format, codec or codecs[0], rotation)
+
+
+def plan_tasks(partition: Partition, pieces: Iterable[Piece]) -> Iterator[WriteTask]:
+    """A partition's pieces in source order, cut into tasks of about ``TASK_BYTES``."""
+    chosen: list[Piece] = []
+    size = 0
+    for piece in sorted(pieces, key=lambda piece: piece.first):
+        if chosen and size + piece.size > TASK_BYTES:
+            yield WriteTask(partition, tuple(chosen))
+            chosen, size = [], 0
+        chosen.append(piece)
+        size += piece.size
+    if chosen:
+        yield WriteTask(partition, tuple(chosen))
+
+
+def write_task(
+    task: WriteTask, store: ObjectStore, registry: Registry, output: Output, run_id: str
+) -> Iterator[DataFile]:
+    """Stage the files of a task and describe each."""
+    if task.partition.is_errors:
+        yield _write_letters(task, store, run_id)
+        return
+    record_type = registry[task.partition.name]
+    writer = _RotatingWriter(task, store, record_type, output, run_id)
+    try:
+        for piece in task.pieces:
+            yield from writer.add(_read_rows(piece, record_type))
+        yield from writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+
+
+def file_name(first: Position, fingerprint: str, sequence: int, extension: str) -> str:
+    """The name of the file that begins with the row at ``first``; tells nothing of its source."""
+    source = xxhash.xxh3_64_hexdigest(first.source.encode())
+    return (
+        f"{source}-{first.offset:012d}-{first.index:04d}"
+        f"-{fingerprint[:8]}-{sequence:03d}.{extension}"
+    )
+
+
+class _Encoder(Protocol):
+    """Writes rows in one file format."""
+
+    def write(self, rows: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Sink:
+    """A staged writer in the shape of a file, that counts what goes through."""
+
+    closed = False
+
+    def __init__(self, staged: StagedWriter) -> None:
+        self._staged = staged
+        self.size = 0
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._staged.write(view)
+        self.size += view.nbytes
+        return view.nbytes
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def close(self) -> None:
+        """The staged writer is closed by whoever opened it."""
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _ParquetEncoder:
+    def __init__(self, sink: _Sink, record_type: RecordType, codec: str) -> None:
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(sink, mode="w"),
+            arrow_schema(record_type),
+            compression=codec,
+            use_dictionary=_repetitive_columns(record_type),
+            write_statistics=True,
+            store_schema=True,
+        )
+
+    def write(self, rows: Any) -> None:
+        self._writer.write_table(rows, row_group_size=len(rows))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _AvroEncoder:
+    def __init__(self, sink: _Sink, record_type: RecordType, codec: str, name: str) -> None:
+        metadata = {"lethe.fingerprint": record_type.fingerprint, "lethe.file": name}
+        self._writer = AvroFileWriter(sink, record_type, codec, metadata)
+
+    def write(self, rows: Any) -> None:
+        for batch in rows.combine_chunks().to_batches():
+            self._writer.write(batch)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _RotatingWriter:
+    """Writes a task's rows into one file after another, each held to the rotation's limits."""
+
+    def __init__(
+        self,
+        task: WriteTask,
+        store: ObjectStore,
+        record_type: RecordType,
+        output: Output,
+        run_id: str,
+    ) -> None:
+        self._task = task
+        self._store = store
+        self._record_type = record_type
+        self._output = output
+        self._run_id = run_id
+        self._sequence = 0
+        self._held: list[Any] = []
+        self._open: _OpenFile | None = None
+
+    def add(self, rows: Any) -> Iterator[DataFile]:
+        limit = self._output.rotation.rows
+        while len(rows):
+            held = sum(map(len, self._held))
+            written = self._open.rows if self._open is not None else 0
+            taken = rows.slice(0, min(limit - written - held, ROW_GROUP_ROWS - held))
+            self._held.append(taken)
+            rows = rows.slice(len(taken))
+            if self._is_group_full() or written + held + len(taken) >= limit:
+                yield from self._write_group()
+
+    def finish(self) -> Iterator[DataFile]:
+        if self._held:
+            yield from self._write_group()
+        if self._open is not None:
+            yield self._close()
+
+    def abort(self) -> None:
+        if self._open is not None:
+            self._open.staged.abort()
+
+    def _is_group_full(self) -> bool:
+        rows = sum(map(len, self._held))
+        return rows >= ROW_GROUP_ROWS or sum(b.nbytes for b in self._held) >= ROW_GROUP_BYTES
+
+    def _write_group(self) -> Iterator[DataFile]:
+        if self._open is None:
+            self._open = self._open_file()
+        self._open.add(pa.Table.from_batches(self._held))
+        self._held = []
+        rotation = self._output.rotation
+        if self._open.rows >= rotation.rows or self._open.sink.size >= rotation.size:
+            yield self._close()
+
+    def _open_file(self) -> _OpenFile:
+        fmt, first = self._output.format, self._task.pieces[0].first
+        name = file_name(first, self._record_type.fingerprint, self._sequence, fmt)
+        self._sequence += 1
+        key = f"{self._task.partition.folder}/{name}"
+        staged = self._store.stage(key, self._run_id)
+        return _OpenFile(staged, self._record_type, self._output, name)
+
+    def _close(self) -> DataFile:
+        opened, self._open = self._open, None
+        assert opened is not None
+        opened.encoder.close()
+        return DataFile(
+            partition=self._task.partition,
+            format=self._output.format,
+            codec=self._output.codec,
+            rows=opened.rows,
+            earliest=opened.earliest,
+            latest=opened.latest,
+            fingerprint=self._record_type.fingerprint,
+            staged=opened.staged.close(),
+        )
+
+
+class _OpenFile:
+    """A file being written."""
+
+    def __init__(
+        self, staged: StagedWriter, record_type: RecordType, output: Output, name: str
+    ) -> None:
+        self.staged = staged
+        self.sink = _Sink(staged)
+        self.rows = 0
+        self.earliest: int | None = None
+        self.latest: int | None = None
+        self._time = record_type.partition_field.name
+        self.encoder: _Encoder
+        if output.format is FileFormat.PARQUET:
+            self.encoder = _ParquetEncoder(self.sink, record_type, output.codec)
+        else:
+            self.encoder = _AvroEncoder(self.sink, record_type, output.codec, name)
+
+    def add(self, rows: Any) -> None:
+        self.encoder.write(rows)
+        self.rows += len(rows)
+        earliest, latest = _span(rows.column(self._time))
+        self.earliest = earliest if self.earliest is None else min(self.earliest, earliest)
+        self.latest = latest if self.latest is None else max(self.latest, latest)
+
+
+def _span(times: Any) -> tuple[int, int]:
+    """The first and last of a column of times or dates, in microseconds since the epoch."""
+    span = pc.min_max(times.cast(TIMESTAMP).cast(pa.int64())).as_py()
+    return span["min"], span["max"]
+
+
+def _repetitive_columns(record_type: RecordType) -> list[str]:
+    """Columns worth a dictionary: not those that are different in every row."""
+    return [
+        field.name
+        for field in record_type.fields
+        if isinstance(field.kind, StringKind | EnumKind | BooleanKind)
+        and field.name not in {"id", "reference", "change_id", "extra"}
+    ]
+
+
+def _read_rows(piece: Piece, record_type: RecordType) -> Any:
+    content = pa.py_buffer(_read_piece(piece))
+    return pa.ipc.read_record_batch(content, arrow_schema(record_type))
+
+
+def _read_piece(piece: Piece) -> bytes:
+    with Path(piece.path).open("rb") as spilled:
+        spilled.seek(piece.offset)
+        return spilled.read(piece.length)
+
+
+def _write_letters(task: WriteTask, store: ObjectStore, run_id: str) -> DataFile:
+    """Dead letters as they are: they were spilled as the lines of the file."""
+    # The same record may be rejected again by a later run, which then writes a file of its own.
+    run = xxhash.xxh3_64_hexdigest(run_id.encode())
+    name = file_name(task.pieces[0].first, run, 0, "ndjson")
+    staged = store.stage(f"{task.partition.folder}/{name}", run_id)
+    try:
+        for piece in task.pieces:
+            staged.write(_read_piece(piece))
+        return DataFile(
+            partition=task.partition,
+            format="ndjson",
+            codec="none",
+            rows=sum(piece.rows for piece in task.pieces),
+            earliest=None,
+            latest=None,
+            fingerprint=None,
+            staged=staged.close(),
+        )
+    except BaseException:
+        staged.abort()
+        raise
