@@ -10,6 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from schemas.changes import Block, ChangeBatch
 from schemas.inputs import Split
 from schemas.registry import Registry
 from stores.inputs import InputOpener
@@ -21,8 +22,7 @@ from transforms.mark import mark_changes
 from transforms.partition import Partitioning
 from transforms.scrub import Scrubber
 from transforms.stages import (
-    COUNTS,
-    COVERED,
+    ACCOUNTS,
     CommitDelivery,
     CommitPlan,
     DecodeBlocks,
@@ -65,11 +65,11 @@ def deliver(
     destination: Destination,
 ) -> None:
     """Read the splits, and commit all their rows and dead letters at once."""
-    blocks, covered = read(pipeline, splits, opener)
+    blocks = read(pipeline, splits, opener)
     batches = transform(blocks, rules)
-    pieces, counts = spill(batches, rules, destination)
+    pieces, accounts = spill(batches, rules, destination)
     files = write(pieces, rules, destination)
-    commit([files, covered, counts], destination)
+    commit([files, accounts], destination)
 
 
 def survey(
@@ -80,18 +80,18 @@ def survey(
     destination: Destination,
 ) -> None:
     """Do all that ``deliver`` does short of writing to the lake; the counts become metrics."""
-    blocks, _ = read(pipeline, splits, opener)
+    blocks = read(pipeline, splits, opener)
     batches = transform(blocks, rules)
     spill(batches, rules, destination)
 
 
 def read(pipeline: beam.Pipeline, splits: Sequence[Split], opener: InputOpener) -> Any:
-    """Blocks of documents, and what reading them covered."""
+    """Blocks of documents."""
     return (
         pipeline
         | "PlanSplits" >> beam.Create(list(splits), reshuffle=False)
         | "SpreadSplits" >> beam.Reshuffle()
-        | "ReadSplits" >> beam.ParDo(ReadSplits(opener)).with_outputs(COVERED, main="blocks")
+        | "ReadSplits" >> beam.ParDo(ReadSplits(opener)).with_output_types(Block)
     )
 
 
@@ -100,19 +100,21 @@ def transform(blocks: Any, rules: Rules) -> Any:
     return (
         blocks
         | "Decode"
-        >> beam.ParDo(DecodeBlocks(rules.registry, rules.wanted_types, rules.unknown_fields))
-        | "Filter" >> beam.Map(filter_changes, rules.wanted)
-        | "Validate" >> beam.Map(validate)
-        | "Mark" >> beam.Map(mark_changes)
-        | "Compute" >> beam.Map(compute_fields)
-        | "Scrub" >> beam.Map(rules.scrubber.scrub)
+        >> beam.ParDo(
+            DecodeBlocks(rules.registry, rules.wanted_types, rules.unknown_fields)
+        ).with_output_types(ChangeBatch)
+        | "Filter" >> beam.Map(filter_changes, rules.wanted).with_output_types(ChangeBatch)
+        | "Validate" >> beam.Map(validate).with_output_types(ChangeBatch)
+        | "Mark" >> beam.Map(mark_changes).with_output_types(ChangeBatch)
+        | "Compute" >> beam.Map(compute_fields).with_output_types(ChangeBatch)
+        | "Scrub" >> beam.Map(rules.scrubber.scrub).with_output_types(ChangeBatch)
     )
 
 
 def spill(batches: Any, rules: Rules, destination: Destination) -> Any:
-    """Addresses of spilled rows by partition, and counts."""
+    """Addresses of spilled rows by partition, and accounts of what was read and counted."""
     fn = SpillPartitions(destination.spill, rules.partitioning, destination.now)
-    return batches | "SpillPartitions" >> beam.ParDo(fn).with_outputs(COUNTS, main="pieces")
+    return batches | "SpillPartitions" >> beam.ParDo(fn).with_outputs(ACCOUNTS, main="pieces")
 
 
 def write(pieces: Any, rules: Rules, destination: Destination) -> Any:

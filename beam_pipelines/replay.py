@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from beam_pipelines.deliver import Destination, Rules, commit, spill, transform, write
+from schemas.changes import Block
 from transforms.letters import LetterFilter
 from transforms.stages import ReadLetters
 
@@ -23,9 +24,10 @@ def replay(
         pipeline
         | "ListLetters" >> beam.Create(list(paths), reshuffle=False)
         | "SpreadLetters" >> beam.Reshuffle()
-        | "ReadLetters" >> beam.ParDo(ReadLetters(destination.store, chosen))
+        | "ReadLetters"
+        >> beam.ParDo(ReadLetters(destination.store, chosen)).with_output_types(Block)
     )
     batches = transform(blocks, rules)
-    pieces, counts = spill(batches, rules, destination)
+    pieces, accounts = spill(batches, rules, destination)
     files = write(pieces, rules, destination)
-    commit([files, counts], destination)
+    commit([files, accounts], destination)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -37,6 +38,9 @@ class DirectRunner:
     """
 
     def __init__(self, workers: int) -> None:
+        # What is imported by now lives for ever: the collector need not look at it again, and
+        # forked workers go on sharing its pages.
+        gc.freeze()
         self._workers = workers
         self._forks: WorkerForks | None = WorkerForks(_worker_died) if workers > 1 else None
         self._entered: AbstractContextManager[Any] = self._forks or nullcontext()

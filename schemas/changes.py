@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.fields import RecordType
+
+if TYPE_CHECKING:
+    from schemas.inputs import Covered
 
 
 class InputFormat(StrEnum):
@@ -141,6 +144,8 @@ class Block:
     the offset after the last byte that this block accounts for. ``unterminated`` says that the
     source ended before the last document's line did.
 
+    ``covered`` is set in the block that ends a split: an account of all that was read for it.
+
     When dead letters are replayed, ``replayed`` says where each document came from at first and
     how often it has been tried, and ``carried`` are the lines that are to stay dead letters.
     """
@@ -153,6 +158,7 @@ class Block:
     starts: npt.NDArray[np.int64]
     broken: tuple[BrokenBytes, ...] = ()
     unterminated: bool = False
+    covered: Covered | None = None
     replayed: tuple[Replayed, ...] | None = None
     carried: tuple[bytes, ...] = ()
 

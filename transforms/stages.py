@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
@@ -28,26 +30,46 @@ from transforms.progress import ProgressFile
 from transforms.read import read_split
 from transforms.write import Output, WriteTask, write_task
 
-COVERED = "covered"
-COUNTS = "counts"
+ACCOUNTS = "accounts"
 
 NAMESPACE = "lethe"
 """Namespace of all Beam metrics; their names are those of the report."""
 
 
+class BatchCoder(beam.coders.Coder):
+    """Pickles blocks and batches, should a runner carry them, and tells their size for nothing.
+
+    Beam samples the size of elements as they pass; its default would pickle each one for that.
+    """
+
+    def encode(self, value: Block | ChangeBatch) -> bytes:
+        return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def decode(self, encoded: bytes) -> Any:
+        return pickle.loads(encoded)
+
+    def estimate_size(self, value: Block | ChangeBatch) -> int:
+        block = value.block if isinstance(value, ChangeBatch) else value
+        return block.end - block.start
+
+    def is_deterministic(self) -> bool:
+        return False
+
+
+beam.coders.registry.register_coder(Block, BatchCoder)
+beam.coders.registry.register_coder(ChangeBatch, BatchCoder)
+
+
 class ReadSplits(beam.DoFn):
-    """Splits to blocks; what was covered goes to the output ``covered``."""
+    """Splits to blocks; the last one of a split, which is empty, says what was covered."""
 
     def __init__(self, opener: InputOpener) -> None:
         self._opener = opener
 
-    def process(self, split: Split) -> Iterator[Any]:
+    def process(self, split: Split) -> Iterator[Block]:
         with self._opener.open(split) as stream:
             for found in read_split(stream, split):
-                if isinstance(found, Covered):
-                    yield beam.pvalue.TaggedOutput(COVERED, found)
-                else:
-                    yield found
+                yield _closing_block(found, split) if isinstance(found, Covered) else found
 
 
 class ReadLetters(beam.DoFn):
@@ -78,7 +100,10 @@ class DecodeBlocks(beam.DoFn):
 
 
 class SpillPartitions(beam.DoFn):
-    """Batches to the addresses of pieces, by partition; counts go to the output ``counts``."""
+    """Batches to the addresses of pieces, by partition.
+
+    The output ``accounts`` has what was read, and how many records became what.
+    """
 
     def __init__(self, folder: Path, partitioning: Partitioning, now: datetime) -> None:
         self._arguments = (folder, partitioning, now)
@@ -95,6 +120,8 @@ class SpillPartitions(beam.DoFn):
         self._counts.add(counts)
         block = batch.block
         self._progress.add(block.end - block.start, counts.read, counts.dead_letters)
+        if block.covered is not None:
+            yield beam.pvalue.TaggedOutput(ACCOUNTS, block.covered)
         if self._spill.is_full:
             yield from self._spill.flush(self._counts)
 
@@ -102,7 +129,7 @@ class SpillPartitions(beam.DoFn):
         for keyed in self._spill.flush(self._counts):
             yield _in_global_window(keyed)
         report_metrics(self._counts)
-        yield beam.pvalue.TaggedOutput(COUNTS, _in_global_window(self._counts))
+        yield beam.pvalue.TaggedOutput(ACCOUNTS, _in_global_window(self._counts))
 
     def teardown(self) -> None:
         self._progress.close()
@@ -148,6 +175,12 @@ class CommitDelivery(beam.DoFn):
             plan.removed,
         )
         yield DeliveryLog(self._store).commit(plan.run, draft)
+
+
+def _closing_block(covered: Covered, split: Split) -> Block:
+    end = covered.range.end
+    nothing = np.zeros(0, np.int64)
+    return Block(covered.uri, split.file.format, [], end, end, nothing, covered=covered)
 
 
 def report_metrics(counts: Counts) -> None:
