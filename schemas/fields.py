@@ -151,8 +151,7 @@ class RecordType:
     """A record type as the lake knows it.
 
     ``avro`` is the complete Avro writer schema (the type's own fields and then the lake's),
-    with the custom attributes; ``fingerprint`` is the SHA-256 of its Parsing Canonical Form,
-    in hex (Avro specification, "Schema Fingerprints").
+    with the custom attributes; ``fingerprint`` names it (see ``schemas.registry.fingerprint``).
     """
 
     name: str

@@ -12,12 +12,18 @@ if TYPE_CHECKING:
     from stores.log import Commit
 
 
+_SOURCES_SHOWN = 3
+
+
 def show_log(
     lake: shared.Lake,
     after: Annotated[int, typer.Option("--after", min=0, help="Only commits above this.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One commit a line, in full.")] = False,
 ) -> None:
-    """Show the lake's commits: what was delivered when, and from which positions."""
+    """Show the lake's commits: what was delivered when, and from which positions.
+
+    The table shows the first sources by their last name; --json has all, in full.
+    """
     import msgspec
 
     from config.settings import load_settings
@@ -40,7 +46,7 @@ def _print_table(commits: list[Commit]) -> None:
         table.add_column(name)
     for name in ("read", "delivered", "dead letters", "files"):
         table.add_column(name, justify="right")
-    table.add_column("sources, up to byte", overflow="fold")
+    table.add_column("sources, up to byte")
     for commit in commits:
         table.add_row(*_row(commit))
     Console().print(table)
@@ -48,9 +54,10 @@ def _print_table(commits: list[Commit]) -> None:
 
 def _row(commit: Commit) -> list[str]:
     counts: dict[str, Any] = commit.counts
-    sources = "\n".join(f"{source.uri} {source.resume:,}" for source in commit.sources[:5])
-    if len(commit.sources) > 5:
-        sources += f"\nand {len(commit.sources) - 5:,} more"
+    newest = commit.sources[:_SOURCES_SHOWN]
+    sources = [f"{source.uri.rpartition('/')[2]} {source.resume:,}" for source in newest]
+    if len(commit.sources) > _SOURCES_SHOWN:
+        sources.append(f"and {len(commit.sources) - _SOURCES_SHOWN:,} more")
     return [
         str(commit.number),
         f"{commit.committed_at:%Y-%m-%d %H:%M:%S}",
@@ -59,5 +66,5 @@ def _row(commit: Commit) -> list[str]:
         f"{counts['delivered']:,}",
         f"{counts['dead_letters']:,}",
         f"{len(commit.files):,}",
-        sources,
+        "\n".join(sources),
     ]

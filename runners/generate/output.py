@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import zstandard
+from backports import zstd
 
 from schemas.errors import AccessDenied, StoreError, StoreFull, UsageError
 
@@ -51,7 +51,7 @@ def _compressed(raw: BinaryIO, suffix: str) -> Iterator[BinaryIO]:
         with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
             yield cast(BinaryIO, packed)
     elif suffix == ".zst":
-        with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as packer:
+        with zstd.ZstdFile(raw, "wb") as packer:
             yield cast(BinaryIO, packer)
     elif suffix == ".bz2":
         with bz2.BZ2File(raw, "wb") as squeezed:

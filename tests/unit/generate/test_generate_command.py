@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import zstandard
+from backports import zstd
 from typer.testing import CliRunner
 
 from runners.commands.generate import app
@@ -26,7 +26,7 @@ def generate(*arguments: str) -> None:
 def unpack(path: Path) -> bytes:
     data = path.read_bytes()
     if path.suffix == ".zst":
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        return zstd.decompress(data)
     return {".gz": gzip.decompress, ".bz2": bz2.decompress}.get(path.suffix, bytes)(data)
 
 

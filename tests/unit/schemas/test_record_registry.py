@@ -25,7 +25,13 @@ from schemas.fields import (
     StringKind,
     TimestampKind,
 )
-from schemas.registry import LAKE_FIELDS, build_record_type, load_record_type, load_registry
+from schemas.registry import (
+    LAKE_FIELDS,
+    build_record_type,
+    fingerprint,
+    load_record_type,
+    load_registry,
+)
 from tests.unit.schemas.record_types import (
     EVERY_KIND,
     array,
@@ -201,3 +207,13 @@ def test_type_without_a_needed_field_is_an_error(needed: str) -> None:
 def test_what_is_no_record_is_an_error(given: Any) -> None:
     with pytest.raises(SchemaError):
         build_record_type(given)
+
+
+def test_fingerprint_tells_logical_types_apart() -> None:
+    narrow = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}
+    wide = {**narrow, "precision": 10, "scale": 4}
+    assert fingerprint(narrow) != fingerprint(wide)
+
+
+def test_fingerprint_ignores_attributes_that_change_no_value() -> None:
+    assert fingerprint({"type": "string", "doc": "a name"}) == fingerprint("string")

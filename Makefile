@@ -1,0 +1,42 @@
+# Everything is installed into .venv by pip; nothing but PyPI is needed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test test-engines lint types imports check bench-deliver clean
+
+$(READY): requirements.txt setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY)  ## Sample data through the whole delivery, and what came of it
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
+
+test: $(READY)  ## All tests that need no engine
+	$(BIN)/python -m pytest -m "not engine and not slow"
+
+test-engines: $(READY)  ## Tests against real engines, which they install
+	$(BIN)/python -m pytest -m engine tests/engines
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+check: lint types imports test  ## What a change has to pass
+
+bench-deliver: $(READY)  ## Lethe beside its peers, on a million records
+	$(BIN)/python bench/deliver.py
+
+clean:
+	rm -rf $(VENV) demo bench/results .pytest_cache .mypy_cache .ruff_cache
