@@ -41,9 +41,7 @@ def compare_lakes(left: Path, right: Path) -> Iterator[Comparison]:
             yield _compare_type(con, name.removeprefix("type="), left / name, right / name)
 
 
-def _compare_type(
-    con: duckdb.DuckDBPyConnection, name: str, left: Path, right: Path
-) -> Comparison:
+def _compare_type(con: duckdb.DuckDBPyConnection, name: str, left: Path, right: Path) -> Comparison:
     kinds = [_view(con, "l", left), _view(con, "r", right)]
     if kinds[0] != kinds[1]:
         wrong = sorted(column for column, _ in kinds[0] ^ kinds[1])

@@ -13,9 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-
 from schemas.errors import AccessDenied, StoreUnavailable, UsageError
 
 CACHED_FOR = 300.0
@@ -104,6 +101,9 @@ class SsmParameters(ParameterStore):
         self._client = client
 
     def _fetch(self, name: str) -> str:
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+
         full = self._prefix + name
         try:
             self._client = self._client or boto3.client("ssm")

@@ -20,9 +20,7 @@ _NUMBER = "STRUCT(N VARCHAR)"
 _BOOLEAN = "STRUCT(BOOL BOOLEAN)"
 _TIME = "STRUCT(S VARCHAR, N VARCHAR)"
 _TEXTS = "STRUCT(L STRUCT(S VARCHAR)[], SS VARCHAR[])"
-_PREFERENCES = (
-    f"STRUCT(M STRUCT(aisle {_BOOLEAN}, accessible {_BOOLEAN}, note STRUCT(S VARCHAR)))"
-)
+_PREFERENCES = f"STRUCT(M STRUCT(aisle {_BOOLEAN}, accessible {_BOOLEAN}, note STRUCT(S VARCHAR)))"
 _ITEMS = (
     f'STRUCT(L STRUCT(M STRUCT("section" {_STRING}, "row" {_STRING}, '
     f"seat {_STRING}, price {_NUMBER}))[])"
@@ -46,8 +44,7 @@ _IMAGE = {
 
 def _time(attribute: str) -> str:
     return (
-        f"coalesce(i.{attribute}.S::TIMESTAMPTZ, "
-        f"make_timestamptz(i.{attribute}.N::BIGINT * 1000))"
+        f"coalesce(i.{attribute}.S::TIMESTAMPTZ, make_timestamptz(i.{attribute}.N::BIGINT * 1000))"
     )
 
 

@@ -141,9 +141,7 @@ _OWN = {
             _preferences,
             required=False,
         ),
-        "status": Column(
-            "status", pa.string(), _one_of("OPEN", "MATCHED", "EXPIRED", "CANCELLED")
-        ),
+        "status": Column("status", pa.string(), _one_of("OPEN", "MATCHED", "EXPIRED", "CANCELLED")),
     },
     "event": {
         "name": Column("name", pa.string(), _text(500)),

@@ -18,7 +18,7 @@ OVER_ERROR_RATE = 3
 """Exit status of a delivery that was committed, but with too many dead letters."""
 
 
-def deliver(
+def command(
     inputs: Annotated[
         list[str],
         typer.Argument(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SOURCES_SHOWN = 3
 
 
-def show_log(
+def command(
     lake: shared.Lake,
     after: Annotated[int, typer.Option("--after", min=0, help="Only commits above this.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One commit a line, in full.")] = False,

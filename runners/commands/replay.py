@@ -9,7 +9,7 @@ import typer
 from runners.commands import options as shared
 
 
-def replay(
+def command(
     lake: shared.Lake,
     code: Annotated[
         str | None, typer.Option("--code", help="Only dead letters with this error code.")

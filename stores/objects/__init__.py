@@ -12,14 +12,12 @@ from urllib.parse import unquote
 from schemas.errors import UsageError
 from stores.objects.local import LocalObjectStore
 from stores.objects.port import ObjectInfo, ObjectStore, StagedObject, StagedWriter
-from stores.objects.s3 import S3ObjectStore
-from stores.objects.s3_client import S3Settings
+from stores.objects.settings import S3Settings
 
 __all__ = [
     "LocalObjectStore",
     "ObjectInfo",
     "ObjectStore",
-    "S3ObjectStore",
     "S3Settings",
     "StagedObject",
     "StagedWriter",
@@ -36,7 +34,7 @@ def open_store(uri: str, s3: S3Settings | None = None) -> ObjectStore:
     scheme, rest = _scheme(uri)
     if scheme == "s3":
         bucket, prefix = _bucket(uri, rest)
-        return S3ObjectStore(bucket, prefix, s3)
+        return _s3_store(bucket, prefix, s3)
     return LocalObjectStore(rest)
 
 
@@ -50,9 +48,16 @@ def split_uri(uri: str, s3: S3Settings | None = None) -> tuple[ObjectStore, str]
     scheme, rest = _scheme(uri)
     if scheme == "s3":
         bucket, key = _bucket(uri, rest)
-        return S3ObjectStore(bucket, settings=s3), key
+        return _s3_store(bucket, "", s3), key
     folder = "/" if rest.endswith("/") else ""
     return LocalObjectStore("/"), (os.path.abspath(rest) + folder).lstrip("/")  # noqa: PTH100
+
+
+def _s3_store(bucket: str, prefix: str, settings: S3Settings | None) -> ObjectStore:
+    # The AWS SDK takes as long to load as a small delivery takes to run.
+    from stores.objects.s3 import S3ObjectStore
+
+    return S3ObjectStore(bucket, prefix, settings)
 
 
 def _scheme(uri: str) -> tuple[str, str]:

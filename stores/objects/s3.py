@@ -43,8 +43,9 @@ from schemas.errors import (
 )
 from stores.objects.keys import STAGING, TEMPORARY, check_key, check_prefix, staging_area
 from stores.objects.port import ObjectInfo, ObjectStore, StagedObject, StagedWriter
-from stores.objects.s3_client import S3Place, S3Settings, code_of, status_of
+from stores.objects.s3_client import S3Place, code_of, status_of
 from stores.objects.s3_streams import MultipartWriter, Upload, attempts, open_stream
+from stores.objects.settings import S3Settings
 
 _PROBE_LIFETIME = timedelta(hours=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -28,42 +28,14 @@ from schemas.errors import (
     StoreError,
     StoreFull,
     StoreUnavailable,
-    UsageError,
 )
 from stores.objects.keys import check_key
+from stores.objects.settings import S3Settings
 
-MINIMUM_PART = 5 * 1024 * 1024
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
 _UNREACHABLE = (HTTPClientError, NoConnection)
 _DENIED = {"AccessDenied", "ExpiredToken", "InvalidToken", "InvalidAccessKeyId"}
 _BUSY = {"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "InternalError"}
-
-
-@dataclass(frozen=True)
-class S3Settings:
-    """How to reach S3, or a store that speaks its protocol.
-
-    What is left out comes from boto3's usual places (environment, profile, instance role), and
-    should for credentials: those given here travel with the store when it is pickled.
-    ``max_attempts`` counts the first one. Timeouts are in seconds, ``part_size`` in bytes, at least
-    5 MiB; an object has at most 10,000 parts. With ``endpoint_url``, the bucket stands in the path.
-    """
-
-    endpoint_url: str | None = None
-    region: str | None = None
-    access_key: str | None = field(default=None, repr=False)
-    secret_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    max_attempts: int = 5
-    connect_timeout: float = 5.0
-    read_timeout: float = 30.0
-    part_size: int = 8 * 1024 * 1024
-
-    def __post_init__(self) -> None:
-        if self.part_size < MINIMUM_PART:
-            raise UsageError(f"part_size is {self.part_size} bytes: S3 asks for {MINIMUM_PART}")
-        if self.max_attempts < 1:
-            raise UsageError(f"max_attempts is {self.max_attempts}: at least 1 is needed")
 
 
 @dataclass(frozen=True)

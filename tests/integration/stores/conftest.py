@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stores.objects import LocalObjectStore, ObjectStore, S3ObjectStore, S3Settings
+from stores.objects import LocalObjectStore, ObjectStore, S3Settings
+from stores.objects.s3 import S3ObjectStore
 from tests.emulators import (
     ACCESS_KEY,
     REGION,

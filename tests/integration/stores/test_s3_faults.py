@@ -15,7 +15,8 @@ from schemas.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from stores.objects import ObjectStore, S3ObjectStore, StagedObject
+from stores.objects import ObjectStore, StagedObject
+from stores.objects.s3 import S3ObjectStore
 from tests.faults import CutAnswer, CutRequest, Delay, Fault, LoseAnswer, Refuse
 from tests.integration.stores.conftest import PART, Faulty, settings_for
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stores.objects import S3ObjectStore
 from stores.objects.keys import TEMPORARY
+from stores.objects.s3 import S3ObjectStore
 from tests.emulators import s3_client
 from tests.integration.stores.conftest import PART, new_bucket, settings_for
 
