@@ -78,7 +78,7 @@ def _rows(con: duckdb.DuckDBPyConnection) -> tuple[int, int]:
 def _one(con: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
     row = con.execute(query).fetchone()
     assert row is not None
-    return row
+    return tuple(row)
 
 
 def _line(found: Comparison) -> str:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -28,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from schemas.arrow import TIMESTAMP, arrow_type
+from schemas.arrow import arrow_type
 from schemas.changes import ErrorCode
 from schemas.fields import (
     BooleanKind,
@@ -48,16 +50,36 @@ from schemas.fields import (
 )
 
 T = TypeVar("T")
+D = TypeVar("D", date, datetime)
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 """Times before this are taken for mistakes, not for data."""
 
-_LATEST_DATE = date(9999, 12, 31)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_MICROS = (EARLIEST - _EPOCH) // timedelta(microseconds=1)
 LATEST_MICROS = (datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC) - _EPOCH) // timedelta(
     microseconds=1
 )
+_EARLIEST_DAY, _LATEST_DAY = (
+    (day - _EPOCH.date()).days for day in (EARLIEST.date(), date(9999, 12, 31))
+)
+_TOO_LATE = "10000-01-01T00:00:00Z"
+
+_ZONE = "(Z|[+-][0-9]{2}(:?[0-5][0-9])?)"
+_DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME = re.compile(
+    "("
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}(:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?)?"
+    "|[0-9]{8}[T ][0-9]{2}([0-9]{2}([0-9]{2}([.,][0-9]+)?)?)?"
+    f"){_ZONE}"
+)
+_STRANGE_YEAR = re.compile("[+-]?[0-9]{5,}-|[+-][0-9]{4}-|0000-")
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NINE = ord("9")
+_ZERO = Decimal(0)
+_EXACT = Context(prec=38, traps=[InvalidOperation, Inexact])
+_WIDE = Context(prec=1000)
 
 
 class StringValue(Struct, gc=False):
@@ -157,12 +179,24 @@ class Reader:
         """The column of ``values``, each a ``value_type`` or None where the field is absent."""
         raise NotImplementedError
 
-    def _keys(self, values: list[Any]) -> int | npt.NDArray[np.int64]:
-        """A name and a type tag for each present value."""
-        if not self.nullable:
-            return 2
-        present = np.fromiter((value is not None for value in values), np.int64, len(values))
-        return present * 2
+    def keys(
+        self, values: list[Any], contents: list[Any]
+    ) -> tuple[int | npt.NDArray[np.int64], list[RowFault]]:
+        """A name and a type tag for each value that has content; the faults of those that lack it.
+
+        Never more keys than there are: a value such as ``{}`` has a name and no tag.
+        """
+        if None not in contents:
+            return 2, []
+        filled = np.fromiter((content is not None for content in contents), np.bool_, len(contents))
+        keys, faults = filled * np.int64(2), []
+        for row in np.flatnonzero(~filled):
+            value = values[row]
+            if value is not None:
+                keys[row] = 2 if value.NULL else 1
+                if not (value.NULL and self.nullable):
+                    faults.append(RowFault(int(row), _code_without_content(value)))
+        return keys, faults
 
 
 class ScalarReader(Reader):
@@ -184,8 +218,10 @@ class ScalarReader(Reader):
         self._parse = parse
 
     def read(self, values: list[Any]) -> Column:
-        array, faults = self.build(self.contents(values))
-        return Column(array, self._keys(values), faults)
+        contents = self.contents(values)
+        array, faults = self.build(contents)
+        keys, hollow = self.keys(values, contents)
+        return Column(array, keys, faults + hollow)
 
     def contents(self, values: list[Any]) -> list[Any]:
         content = self._content
@@ -198,12 +234,13 @@ class ScalarReader(Reader):
         if self._parse is None:
             return pa.array(contents, self.arrow_type), []
         try:
-            return self._cast(contents), []
+            return self._cast(pa.array(contents, pa.string())), []
         except pa.ArrowInvalid:
             return self._one_by_one(contents)
 
-    def _cast(self, contents: list[Any]) -> Any:
-        return pa.array(contents, pa.string()).cast(self.arrow_type)
+    def _cast(self, texts: Any) -> Any:
+        """All texts at once, each as ``parse`` would have it; raises ``pa.ArrowInvalid`` if not."""
+        return texts.cast(self.arrow_type)
 
     def _one_by_one(self, contents: list[Any]) -> tuple[Any, list[RowFault]]:
         assert self._parse is not None
@@ -218,26 +255,49 @@ class ScalarReader(Reader):
         return pa.array(parsed, self.arrow_type), faults
 
 
-class FloatReader(ScalarReader):
-    def _cast(self, contents: list[Any]) -> Any:
-        array = super()._cast(contents)
-        if pc.all(pc.is_finite(array), skip_nulls=True, min_count=0).as_py() is False:
+class NumberReader(ScalarReader):
+    """Numbers. Only plain digits are cast at once.
+
+    Letters are left to ``parse``: Arrow takes ``0x1F``, ``inf`` and ``nan`` for numbers.
+    """
+
+    def _cast(self, texts: Any) -> Any:
+        if _highest_byte(texts) > _NINE:
+            raise pa.ArrowInvalid("not plain digits")
+        return super()._cast(texts)
+
+
+class FloatReader(NumberReader):
+    def _cast(self, texts: Any) -> Any:
+        numbers = super()._cast(texts)
+        if pc.all(pc.is_finite(numbers), skip_nulls=True, min_count=0).as_py() is False:
             raise pa.ArrowInvalid("not finite")
-        return array
+        return numbers
+
+
+class DecimalReader(NumberReader):
+    """Decimals. Texts so long that they overflow Arrow's 128 bits, which wrap, are not cast."""
+
+    def __init__(self, kind: DecimalKind, nullable: bool, types: tuple[Any, Any]) -> None:
+        super().__init__(kind, nullable, "N", types, lambda text: parse_decimal(text, kind))
+        self._safe_length = 38 - kind.scale
+
+    def _cast(self, texts: Any) -> Any:
+        if (pc.max(pc.binary_length(texts)).as_py() or 0) > self._safe_length:
+            raise pa.ArrowInvalid("may overflow")
+        return super()._cast(texts)
 
 
 class BinaryReader(ScalarReader):
-    def _cast(self, contents: list[Any]) -> Any:
-        raise pa.ArrowInvalid(f"{len(contents)} base64 texts are decoded one by one")
+    def _cast(self, texts: Any) -> Any:
+        raise pa.ArrowInvalid(f"{len(texts)} base64 texts are decoded one by one")
 
 
 class DateReader(ScalarReader):
-    def _cast(self, contents: list[Any]) -> Any:
-        array = super()._cast(contents)
-        earliest = pc.min(array).as_py()
-        if earliest is not None and earliest < EARLIEST.date():
-            raise pa.ArrowInvalid("a date is out of range")
-        return array
+    def _cast(self, texts: Any) -> Any:
+        days = super()._cast(texts)
+        _check_range(days.cast(pa.int32()), _EARLIEST_DAY, _LATEST_DAY)
+        return days
 
 
 class TimeReader(ScalarReader):
@@ -250,12 +310,10 @@ class TimeReader(ScalarReader):
                 return texts
         return [None if value is None else _time_content(value) for value in values]
 
-    def _cast(self, contents: list[Any]) -> Any:
-        array = pa.array(contents, pa.string()).cast(TIMESTAMP)
-        earliest = pc.min(array).cast(pa.int64()).as_py()
-        if earliest is not None and earliest < EARLIEST_MICROS:
-            raise pa.ArrowInvalid("a time is out of range")
-        return array
+    def _cast(self, texts: Any) -> Any:
+        moments = super()._cast(texts)
+        _check_range(moments.cast(pa.int64()), EARLIEST_MICROS, LATEST_MICROS)
+        return moments
 
 
 class ListReader(Reader):
@@ -271,30 +329,23 @@ class ListReader(Reader):
         rows = self._rows(values)
         lengths = np.fromiter(map(len, _present(rows)), np.int64, len(rows))
         flat, item_keys, item_faults = self._items(values, rows, lengths)
-        faults = [] if None not in rows else self._missing(values, rows)
+        keys, faults = self.keys(values, rows)
         owners = np.repeat(np.arange(len(rows)), lengths) if item_faults else lengths
         faults += [RowFault(int(owners[f.row]), f.code, f.path) for f in item_faults]
-        return Column(self._nest(flat, rows, lengths), self._keys(values) + item_keys, faults)
+        return Column(self._nest(flat, rows, lengths), keys + item_keys, faults)
 
     def _rows(self, values: list[Any]) -> list[Any]:
         """Each row's items; None where the list is absent or NULL."""
         return [None if value is None else value.L for value in values]
 
     def _items(
-        self, values: list[Any], rows: list[Any], lengths: npt.NDArray[np.int64]
+        self, _values: list[Any], rows: list[Any], lengths: npt.NDArray[np.int64]
     ) -> tuple[Any, Any, list[RowFault]]:
         """All items as one array, the keys they were read from by row, and their faults."""
         column = self.item.read(list(chain.from_iterable(_present(rows))))
         # An item of a list has a type tag but, unlike a field, no name.
         keys = np.zeros(len(column.array), np.int64) + column.keys - 1
         return column.array, _sum_by_row(keys, lengths), column.faults
-
-    def _missing(self, values: list[Any], rows: list[Any]) -> list[RowFault]:
-        return [
-            RowFault(row, ErrorCode.WRONG_TYPE)
-            for row, (value, items) in enumerate(zip(values, rows, strict=True))
-            if items is None and value is not None and not (self.nullable and value.NULL)
-        ]
 
     def _nest(self, flat: Any, rows: list[Any], lengths: npt.NDArray[np.int64]) -> Any:
         offsets = np.zeros(len(rows) + 1, np.int32)
@@ -306,7 +357,7 @@ class ListReader(Reader):
 
 
 class ScalarListReader(ListReader):
-    """L of a scalar kind, or its set: SS, NS or BS."""
+    """L of a scalar kind, or its set: SS, NS or BS. Items of a set have no type tags."""
 
     item: ScalarReader
 
@@ -321,9 +372,15 @@ class ScalarListReader(ListReader):
     def _items(
         self, values: list[Any], rows: list[Any], lengths: npt.NDArray[np.int64]
     ) -> tuple[Any, Any, list[RowFault]]:
-        array, faults = self.item.build(list(chain.from_iterable(_present(rows))))
-        tagged = [value is not None and value.L is not None for value in values]
-        return array, lengths * np.array(tagged, np.bool_), faults
+        contents = list(chain.from_iterable(_present(rows)))
+        array, faults = self.item.build(contents)
+        tagged = np.array([value is not None and value.L is not None for value in values], np.bool_)
+        if None not in contents:
+            return array, lengths * tagged, faults
+        items = list(chain.from_iterable(_tagged_items(values, rows)))
+        keys, hollow = self.item.keys(items, contents)
+        keys = (keys - 1) * np.repeat(tagged, lengths)
+        return array, _sum_by_row(keys, lengths), faults + hollow
 
 
 class MapReader(Reader):
@@ -337,7 +394,7 @@ class MapReader(Reader):
 
     def read(self, values: list[Any]) -> Column:
         maps = [None if value is None else value.M for value in values]
-        faults = _wrong_maps(values, maps, self.nullable)
+        keys, faults = self.keys(values, maps)
         lengths = np.fromiter((len(entries or ()) for entries in maps), np.int64, len(maps))
         flat = list(chain.from_iterable(entries.values() for entries in maps if entries))
         names = list(chain.from_iterable(entries for entries in maps if entries))
@@ -345,8 +402,8 @@ class MapReader(Reader):
         item_keys = np.broadcast_to(np.asarray(column.keys, np.int64), len(flat))
         owners = np.repeat(np.arange(len(maps)), lengths)
         faults += [RowFault(int(owners[f.row]), f.code, f.path) for f in column.faults]
-        keys = self._keys(values) + _sum_by_row(item_keys, lengths)
-        return Column(self._nest(names, column.array, maps, lengths), keys, faults)
+        nested = self._nest(names, column.array, maps, lengths)
+        return Column(nested, keys + _sum_by_row(item_keys, lengths), faults)
 
     def _nest(
         self, names: list[str], items: Any, maps: list[Any], lengths: npt.NDArray[np.int64]
@@ -370,7 +427,7 @@ class RecordReader(Reader):
 
     def read(self, values: list[Any]) -> Column:
         maps = [None if value is None else value.M for value in values]
-        faults = _wrong_maps(values, maps, self.nullable)
+        own_keys, faults = self.keys(values, maps)
         rows = np.array([row for row, entries in enumerate(maps) if entries is not None], np.int64)
         columns = self.image.read([entries for entries in maps if entries is not None])
         faults += [
@@ -378,7 +435,7 @@ class RecordReader(Reader):
             for name, column in columns.items()
             for f in column.faults
         ]
-        keys = np.zeros(len(values), np.int64) + self._keys(values)
+        keys = np.zeros(len(values), np.int64) + own_keys
         keys[rows] += total_keys(columns)
         return Column(self._nest(columns, rows, maps), keys, faults)
 
@@ -434,11 +491,11 @@ def reader_for(kind: Kind, nullable: bool) -> Reader:
         case BytesKind():
             return BinaryReader(kind, nullable, "B", (BinaryValue, OptionalBinary), parse_base64)
         case IntegerKind(bits):
-            return ScalarReader(kind, nullable, "N", numbers, lambda text: parse_int(text, bits))
+            return NumberReader(kind, nullable, "N", numbers, lambda text: parse_int(text, bits))
         case FloatKind(bits):
             return FloatReader(kind, nullable, "N", numbers, lambda text: parse_float(text, bits))
         case DecimalKind():
-            return ScalarReader(kind, nullable, "N", numbers, lambda x: parse_decimal(x, kind))
+            return DecimalReader(kind, nullable, numbers)
         case TimestampKind():
             return TimeReader(kind, nullable, "S", (TimeValue, TimeValue), parse_time)
         case DateKind():
@@ -468,8 +525,11 @@ def parse_int(text: str, bits: int) -> int:
 
 
 def parse_float(text: str, bits: int) -> float:
+    """The nearest number of ``bits``; one that would be infinite is out of range."""
     number = float(_parse_number(text))
-    if abs(number) > (np.finfo(np.float32).max if bits == 32 else np.finfo(np.float64).max):
+    with np.errstate(over="ignore"):
+        nearest = np.float32(number) if bits == 32 else np.float64(number)
+    if not np.isfinite(nearest):
         raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE)
     return number
 
@@ -477,24 +537,23 @@ def parse_float(text: str, bits: int) -> float:
 def parse_decimal(text: str, kind: DecimalKind) -> Decimal:
     """An exact decimal; digits beyond the scale are an error unless they are zeros."""
     number = _parse_number(text)
-    if number.adjusted() >= kind.precision - kind.scale and number != 0:
+    if number and number.adjusted() >= kind.precision - kind.scale:
         raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE)
-    sign, digits, exponent = number.as_tuple()
-    assert isinstance(exponent, int)
-    surplus = -exponent - kind.scale
-    if surplus > 0 and any(digits[-surplus:]):
-        raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE)
-    unscaled = int("".join(map(str, digits))) * 10 ** max(-surplus, 0) // 10 ** max(surplus, 0)
-    return Decimal((sign, tuple(map(int, str(unscaled))), -kind.scale))
+    try:
+        return number.quantize(Decimal((0, (1,), -kind.scale)), context=_EXACT)
+    except (InvalidOperation, Inexact):
+        raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE) from None
 
 
 def _parse_number(text: str) -> Decimal:
+    if not _NUMBER.fullmatch(text):
+        raise BadValue(ErrorCode.BAD_NUMBER)
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise BadValue(ErrorCode.BAD_NUMBER) from None
-    if not number.is_finite() or text.strip() != text or "_" in text:
-        raise BadValue(ErrorCode.BAD_NUMBER)
+        raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE) from None
+    if not number:
+        return _ZERO.copy_sign(number)  # whatever its exponent
     if abs(number.adjusted()) > 400:
         raise BadValue(ErrorCode.NUMBER_OUT_OF_RANGE)
     return number
@@ -508,41 +567,36 @@ def parse_base64(text: str) -> bytes:
 
 
 def parse_date(text: str) -> date:
-    try:
-        parsed = date.fromisoformat(text) if len(text) == 10 else None
-    except ValueError:
-        parsed = None
-    if parsed is None:
-        raise BadValue(
-            ErrorCode.DATE_OUT_OF_RANGE if _year_of_five_digits(text) else ErrorCode.BAD_TIMESTAMP
-        )
-    if not EARLIEST.date() <= parsed <= _LATEST_DATE:
+    """A calendar date, ``YYYY-MM-DD``."""
+    parsed = _parse_iso(text, _DATE, date.fromisoformat)
+    if parsed < EARLIEST.date():
         raise BadValue(ErrorCode.DATE_OUT_OF_RANGE)
     return parsed
 
 
 def parse_time(text: str) -> int:
-    """Microseconds since the epoch. Digits beyond microseconds are cut off."""
-    if _year_of_five_digits(text):
-        raise BadValue(ErrorCode.DATE_OUT_OF_RANGE)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadValue(ErrorCode.BAD_TIMESTAMP) from None
-    if moment.tzinfo is None:
-        raise BadValue(ErrorCode.BAD_TIMESTAMP)
-    try:
-        micros = (moment - _EPOCH) // timedelta(microseconds=1)
-    except OverflowError:
-        raise BadValue(ErrorCode.DATE_OUT_OF_RANGE) from None
+    """Microseconds since the epoch of an ISO 8601 date and time with a zone.
+
+    Hyphens and colons may be left out, all together; ``T`` may be a space, and ``T`` and ``Z``
+    small (RFC 3339). Week and ordinal dates, 24:00 and leap seconds are no times. Digits beyond
+    microseconds are cut off.
+    """
+    moment = _parse_iso(text.upper(), _TIME, datetime.fromisoformat)
+    micros = (moment - _EPOCH) // timedelta(microseconds=1)
     if not EARLIEST_MICROS <= micros <= LATEST_MICROS:
         raise BadValue(ErrorCode.DATE_OUT_OF_RANGE)
     return micros
 
 
-def _year_of_five_digits(text: str) -> bool:
-    year = text.lstrip("+").split("-")[0]
-    return len(year) > 4 and year.isdigit() and "-" in text
+def _parse_iso(text: str, form: re.Pattern[str], parse: Callable[[str], D]) -> D:
+    if _STRANGE_YEAR.match(text):
+        raise BadValue(ErrorCode.DATE_OUT_OF_RANGE)
+    if not form.fullmatch(text):
+        raise BadValue(ErrorCode.BAD_TIMESTAMP)
+    try:
+        return parse(text)
+    except ValueError:
+        raise BadValue(ErrorCode.BAD_TIMESTAMP) from None
 
 
 def _time_content(value: TimeValue) -> str | None:
@@ -551,15 +605,20 @@ def _time_content(value: TimeValue) -> str | None:
     return _iso_of_millis(value.N)
 
 
-def _iso_of_millis(text: str) -> str:
-    """Epoch milliseconds as ISO text, so that one cast serves both notations."""
+def _iso_of_millis(text: str) -> str | None:
+    """Epoch milliseconds as ISO text, so that one cast serves both notations; None if no number."""
     try:
-        millis = int(text)
-        return (_EPOCH + timedelta(milliseconds=millis)).isoformat()
-    except ValueError:
-        return text
+        return (_EPOCH + timedelta(microseconds=_micros_of_millis(text))).isoformat()
     except OverflowError:
-        return "+10000-01-01T00:00:00Z"
+        return _TOO_LATE
+    except BadValue as bad:
+        return _TOO_LATE if bad.code is ErrorCode.NUMBER_OUT_OF_RANGE else None
+
+
+def _micros_of_millis(text: str) -> int:
+    if len(text) < 20 and text.isascii() and text.isdigit():
+        return int(text) * 1000
+    return math.floor(_parse_number(text).scaleb(3, _WIDE))
 
 
 def _present(rows: list[Any]) -> Iterable[Any]:
@@ -567,12 +626,29 @@ def _present(rows: list[Any]) -> Iterable[Any]:
     return rows if None not in rows else [row or () for row in rows]
 
 
-def _wrong_maps(values: list[Any], maps: list[Any], nullable: bool) -> list[RowFault]:
-    return [
-        RowFault(row, ErrorCode.WRONG_TYPE)
-        for row, (value, entries) in enumerate(zip(values, maps, strict=True))
-        if entries is None and value is not None and not (nullable and value.NULL)
-    ]
+def _code_without_content(value: Any) -> ErrorCode:
+    if value.NULL:
+        return ErrorCode.MISSING_FIELD
+    return ErrorCode.WRONG_TYPE if getattr(value, "N", None) is None else ErrorCode.BAD_NUMBER
+
+
+def _tagged_items(values: list[Any], rows: list[Any]) -> Iterator[Any]:
+    """Each row's items as they were decoded; those of a set are bare texts."""
+    for value, items in zip(values, rows, strict=True):
+        yield value.L if items and value.L is not None else items or ()
+
+
+def _highest_byte(texts: Any) -> int:
+    """The highest byte in an array of strings that was made just now (and so has no offset)."""
+    data = texts.buffers()[2]
+    return int(np.frombuffer(data, np.uint8).max()) if data is not None and data.size else 0
+
+
+def _check_range(numbers: Any, least: int, most: int) -> None:
+    """Raises ``pa.ArrowInvalid`` if a number lies outside; numbers, because not all are dates."""
+    found = pc.min_max(numbers).as_py()
+    if found["min"] is not None and not (least <= found["min"] and found["max"] <= most):
+        raise pa.ArrowInvalid("a value is out of range")
 
 
 def _sum_by_row(

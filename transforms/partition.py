@@ -54,8 +54,7 @@ class Partitioning:
 class Piece:
     """Rows of one partition, where they lie: ``length`` bytes at ``offset`` of a spill file.
 
-    ``first`` is the position of the first row, ``earliest`` and ``latest`` are event times in
-    microseconds since the epoch. ``size`` is the rows' size in memory, in bytes.
+    ``first`` is the position of the first row, ``size`` the rows' size in memory, in bytes.
     """
 
     path: str
@@ -64,8 +63,6 @@ class Piece:
     rows: int
     size: int
     first: Position
-    earliest: int | None = None
-    latest: int | None = None
 
 
 @dataclass
@@ -172,18 +169,14 @@ class Spill:
             moments = rows.column(record_type.partition_field.name).cast(TIMESTAMP)
             keys = _partition_keys(moments, self._partitioning)
             order = keys.order()
-            rows, moments, keys = rows.take(order), moments.take(order), keys.taken(order)
+            rows, keys = rows.take(order), keys.taken(order)
             for start, stop in keys.runs():
                 partition = keys.partition(record_type.name, start)
                 counts.by_date[partition.date] += stop - start
                 first = _first_position(held, int(order[start]))
-                count = stop - start
-                yield (
-                    partition,
-                    _spill_piece(
-                        sink, path, rows.slice(start, count), moments.slice(start, count), first
-                    ),
-                )
+                run, offset = rows.slice(start, stop - start), sink.tell()
+                length = sink.write(run.serialize())
+                yield partition, Piece(path, offset, length, len(run), run.nbytes, first)
 
     def _spill_letters(self, sink: Any, path: str) -> Iterator[tuple[Partition, Piece]]:
         day = self._now.astimezone(UTC).date().isoformat()
@@ -247,19 +240,3 @@ def _first_position(held: _Held, row: int) -> Position:
             return Position(source, int(offsets[row]), int(indexes[row]))
         row -= len(offsets)
     raise IndexError(row)
-
-
-def _spill_piece(sink: Any, path: str, rows: Any, moments: Any, first: Position) -> Piece:
-    offset = sink.tell()
-    sink.write(rows.serialize())
-    span = pc.min_max(moments.cast(pa.int64())).as_py()
-    return Piece(
-        path=path,
-        offset=offset,
-        length=sink.tell() - offset,
-        rows=len(rows),
-        size=rows.nbytes,
-        first=first,
-        earliest=span["min"],
-        latest=span["max"],
-    )

@@ -21,7 +21,7 @@ from schemas.arrow import TIMESTAMP, arrow_schema
 from schemas.changes import Position
 from schemas.delivery import Partition
 from schemas.errors import UsageError
-from schemas.fields import BooleanKind, EnumKind, RecordType, StringKind
+from schemas.fields import EnumKind, Field, RecordType, StringKind
 from schemas.registry import Registry
 from stores.log import DataFile
 from stores.objects.port import ObjectStore, StagedWriter
@@ -308,13 +308,15 @@ def _span(times: Any) -> tuple[int, int]:
 
 
 def _repetitive_columns(record_type: RecordType) -> list[str]:
-    """Columns worth a dictionary: not those that are different in every row."""
-    return [
-        field.name
-        for field in record_type.fields
-        if isinstance(field.kind, StringKind | EnumKind | BooleanKind)
-        and field.name not in {"id", "reference", "change_id", "extra"}
-    ]
+    """Columns worth a dictionary: texts that are not different in nearly every row."""
+    return [field.name for field in record_type.fields if _is_repetitive(field)]
+
+
+def _is_repetitive(field: Field) -> bool:
+    if not isinstance(field.kind, StringKind | EnumKind):
+        return False
+    names_something = field.name in {"reference", "extra"} or field.name.split("_")[-1] == "id"
+    return not (names_something or field.subject or field.pii)
 
 
 def _read_rows(piece: Piece, record_type: RecordType) -> Any:

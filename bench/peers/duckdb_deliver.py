@@ -92,8 +92,10 @@ _COLUMNS = {
     "reference": "'urn:lethe:' || i.type.S || ':' || i.id.S || ':' || i.version.N",
     "deleted": "deleted",
     "deleted_at": "CASE WHEN deleted THEN change_time END",
-    "deleted_by": """CASE WHEN deleted THEN CASE WHEN userIdentity.type = 'Service'
-        AND userIdentity.principalId = 'dynamodb.amazonaws.com' THEN 'ttl' ELSE 'request' END END""",
+    "deleted_by": """CASE WHEN NOT deleted THEN NULL
+        WHEN userIdentity.type = 'Service'
+            AND userIdentity.principalId = 'dynamodb.amazonaws.com' THEN 'ttl'
+        ELSE 'request' END""",
     "change_time": "change_time",
     "change_id": "eventID",
     "extra": "NULL::VARCHAR",

@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pyspark.sql import DataFrame, SparkSession
+# In an environment of its own, which type checkers of this one do not see.
+from pyspark.sql import DataFrame, SparkSession  # type: ignore[import-not-found]
 
 _STRING = "struct<S:string>"
 _NUMBER = "struct<N:string>"

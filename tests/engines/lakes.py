@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from runners.cli import app
+from runners.cli import build_app
 from tests.engines.oracle import SCRUB_KEY
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def lethe(*arguments: object) -> Result:
     """Run a command, as a user would who has set the scrubbing key."""
     words = [str(argument) for argument in arguments]
-    return CliRunner(env={"LETHE_SCRUB_KEY": SCRUB_KEY}).invoke(app, words)
+    return CliRunner(env={"LETHE_SCRUB_KEY": SCRUB_KEY}).invoke(build_app(), words)
 
 
 def done(*arguments: object) -> str:
