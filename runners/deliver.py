@@ -94,7 +94,8 @@ def _deliver(
         )
         with shown_progress(folder, plan.size, console):
             runner.run(
-                lambda p: deliver(p, plan.splits, delivery.opener, delivery.rules, destination)
+                lambda p: deliver(p, plan.splits, delivery.opener, delivery.rules, destination),
+                len(plan.splits),
             )
     return report_of(log.commit_of(run))
 
@@ -109,7 +110,8 @@ def _survey(delivery: Delivery, plan: Plan, runner: DirectRunner, console: Conso
         )
         with shown_progress(folder, plan.size, console):
             counters = runner.run(
-                lambda p: survey(p, plan.splits, delivery.opener, delivery.rules, destination)
+                lambda p: survey(p, plan.splits, delivery.opener, delivery.rules, destination),
+                len(plan.splits),
             )
     return _report_of_counters(counters)
 

@@ -59,13 +59,15 @@ class DirectRunner:
     ) -> None:
         self._entered.__exit__(kind, error, trace)
 
-    def run(self, build: Callable[[beam.Pipeline], None]) -> dict[str, int]:
+    def run(self, build: Callable[[beam.Pipeline], None], parts: int) -> dict[str, int]:
         """Build and run a pipeline to its end; its counters by name.
 
+        ``parts`` is how many pieces the work falls into: more workers than that are not used.
         Raises the ``LetheError`` that a stage raised; any other exception is a bug's.
         """
-        options = PipelineOptions(direct_num_workers=self._workers, pipeline_type_check=False)
-        pipeline = beam.Pipeline(runner=self._runner(), options=options)
+        workers = min(self._workers, parts)
+        options = PipelineOptions(direct_num_workers=workers, pipeline_type_check=False)
+        pipeline = beam.Pipeline(runner=self._runner(workers), options=options)
         build(pipeline)
         try:
             result = pipeline.run()
@@ -76,8 +78,8 @@ class DirectRunner:
             raise _from_worker(error) from error
         return _counters(result)
 
-    def _runner(self) -> FnApiRunner:
-        if self._forks is None:
+    def _runner(self, workers: int) -> FnApiRunner:
+        if self._forks is None or workers == 1:
             return FnApiRunner()
         return FnApiRunner(default_environment=ExternalEnvironment(self._forks.address))
 

@@ -73,5 +73,5 @@ def _replay(
         plan = CommitPlan(run, "replay", {}, removed=paths)
         destination = Destination(delivery.store, delivery.output, folder, plan, now)
         with shown_progress(folder, sum(info.size for info in found), console):
-            runner.run(lambda p: replay(p, paths, chosen, delivery.rules, destination))
+            runner.run(lambda p: replay(p, paths, chosen, delivery.rules, destination), len(paths))
     return report_of(log.commit_of(run))

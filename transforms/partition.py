@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,9 @@ HELD_BYTES = 64 * 1024 * 1024
 
 _MICROS = 1_000_000
 _EPOCH_DAY = date(1970, 1, 1)
+
+_RULES_END = pa.scalar(datetime(2037, 1, 1, tzinfo=UTC), TIMESTAMP)
+"""Arrow knows a zone's listed changes of clocks, which end in 2037, but not its standing rule."""
 
 
 @dataclass(frozen=True)
@@ -189,10 +193,22 @@ class Spill:
 
 def partition_dates(moments: Any, timezone: str) -> npt.NDArray[np.int32]:
     """The date of each moment (Arrow timestamps, UTC) in ``timezone``, in days since the epoch."""
-    if timezone != "UTC":
-        zoned = moments.cast(pa.timestamp("us", tz=timezone))
-        moments = pc.local_timestamp(zoned)
+    if timezone == "UTC":
+        return _days(moments)
+    days = _days(pc.local_timestamp(moments.cast(pa.timestamp("us", tz=timezone))))
+    late = pc.greater_equal(moments, _RULES_END).to_numpy(zero_copy_only=False)
+    if late.any():
+        days = days.copy()
+        days[late] = [_local_day(moment, timezone) for moment in moments.filter(late).to_pylist()]
+    return days
+
+
+def _days(moments: Any) -> npt.NDArray[np.int32]:
     return moments.cast(pa.date32()).cast(pa.int32()).to_numpy(zero_copy_only=False)
+
+
+def _local_day(moment: datetime, timezone: str) -> int:
+    return (moment.astimezone(ZoneInfo(timezone)).date() - _EPOCH_DAY).days
 
 
 @dataclass(frozen=True)
