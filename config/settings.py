@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -76,7 +77,7 @@ class Settings(BaseSettings):
     )
 
     env: str = "local"
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     schemas: Path | None = None
     s3: S3Section = S3Section()
     parameters: ParameterSection = ParameterSection()
@@ -110,6 +111,9 @@ def load_settings(**overrides: Any) -> Settings:
             f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
         )
         raise UsageError(f"settings of environment {_environment()!r}: {problems}") from None
+    except SettingsError as error:
+        # Not chained: the parse error that caused it holds the value, which may be a secret.
+        raise UsageError(f"settings of environment {_environment()!r}: {error}") from None
 
 
 def _environment() -> str:
@@ -117,8 +121,8 @@ def _environment() -> str:
 
 
 def _file(environment: str) -> Path:
-    path = FOLDER / f"{environment}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
+    files = {path.stem: path for path in FOLDER.glob("*.toml")}
+    if environment not in files:
+        known = ", ".join(sorted(files))
         raise UsageError(f"LETHE_ENV={environment!r} has no settings file: choose one of {known}")
-    return path
+    return files[environment]

@@ -223,6 +223,3 @@ class ChangeBatch:
 
     def replace_typed(self, typed: tuple[TypedChanges, ...]) -> ChangeBatch:
         return replace(self, typed=typed)
-
-    def original(self, changes: TypedChanges, row: int) -> bytes:
-        return bytes(self.block.documents[changes.document[row]])

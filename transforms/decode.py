@@ -1,9 +1,9 @@
 """Decode: blocks of documents into columns, one set a record type.
 
-The fast way reads a whole block with compiled decoders and then asks one question: do the images
+The fast way reads a whole block with compiled decoders and then asks one question: do the bytes
 hold exactly the JSON keys that were consumed? If they do, nothing was unknown, duplicated or
-doubly typed, and no document needs a second look. Documents that raise, or whose count differs,
-go the strict way, which tells good from bad one by one.
+doubly typed, and no document needs a second look. Documents that raise, or whose surplus of keys
+is not explained by unknown fields, go the strict way, which tells good from bad one by one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,7 +35,7 @@ from schemas.changes import (
 )
 from schemas.fields import RecordType
 from schemas.registry import Registry
-from transforms.attributes import NotAnAttribute, plain_json, unmarshal
+from transforms.attributes import plain_json
 from transforms.columns import (
     EARLIEST_MICROS,
     LATEST_MICROS,
@@ -43,13 +44,28 @@ from transforms.columns import (
     RowFault,
     total_keys,
 )
-from transforms.envelopes import FAST_OPENERS, NeedsCare, Opened, unwrap_event
-from transforms.strict import NotWanted, StrictChange, StrictDecoder, StrictFault
+from transforms.envelopes import (
+    INNER_MEMBERS,
+    NeedsCare,
+    Opened,
+    opener_for,
+    unwrap_event,
+)
+from transforms.keys import (
+    count_keys,
+    count_keys_by_text,
+    repeats_a_key,
+)
+from transforms.strict import (
+    NotWanted,
+    StrictChange,
+    StrictDecoder,
+    StrictFault,
+    records_of,
+)
+from transforms.unknown import UnknownFinder
 
 _TYPE_MARK = b'"type":{"S":"'
-_KEY_MARK = b'":'
-
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 _NESTED = frozenset({InputFormat.LAMBDA_KINESIS, InputFormat.LAMBDA_DYNAMODB})
 
@@ -66,7 +82,7 @@ class UnknownFields(StrEnum):
 class _Records:
     """A block's records: its documents, or what its Lambda events hold. Lists run in parallel.
 
-    An event that could not be unwrapped stands here whole, with index 0.
+    An event that could not be taken apart stands here whole, with index 0.
     """
 
     contents: Sequence[bytes]
@@ -126,13 +142,14 @@ class _BlockDecoding:
         self._decoder = decoder
         self._block = block
         self._records = _records(block)
+        self._opener = opener_for(block.format, self._records.contents)
         self._rejects = [_reader_reject(broken, block.source) for broken in block.broken]
         self._careful: list[int] = []
         self._filtered = 0
         self._discarded_fields = 0
 
     def run(self) -> ChangeBatch:
-        typed = [self._vouched(name, group) for name, group in self._decode_fast().items()]
+        typed = self._vouched(self._decode_fast())
         typed += [self._sound(*found) for found in self._decode_careful().items()]
         typed = [changes for changes in _merge_types(typed) if len(changes)]
         return ChangeBatch(
@@ -147,12 +164,12 @@ class _BlockDecoding:
     def _decode_fast(self) -> dict[str, _Group]:
         """Groups of decoded images by type; records that raise are left for care."""
         groups: dict[bytes, _Group] = defaultdict(_Group)
-        open_envelope = FAST_OPENERS[self._block.format]
+        open_envelope = self._opener.open
         decoders = self._decoder.image_decoders
         for number, content in enumerate(self._records.contents):
             try:
                 opened = open_envelope(content)
-                raw = opened[0]
+                raw = opened.image
                 begin = raw.index(_TYPE_MARK) + len(_TYPE_MARK)
                 name = raw[begin : raw.index(b'"', begin)]
                 image = decoders[name](raw)
@@ -162,36 +179,81 @@ class _BlockDecoding:
             groups[name].add(image, opened, number, self._records.indexes[number])
         return {name.decode(): group for name, group in groups.items()}
 
-    def _vouched(self, name: str, group: _Group) -> TypedChanges:
+    def _vouched(self, groups: dict[str, _Group]) -> list[TypedChanges]:
         """The rows that the fast way can vouch for; the others' records are left for care."""
-        reader = self._decoder.readers[name]
-        columns = reader.read(group.images)
-        doubtful = self._surplus_rows(reader, group, columns)
-        doubtful |= _rows_of_other_types(columns["type"].array, name)
-        self._careful += [group.records[row] for row in doubtful]
-        return self._without_faults(self._decoder.registry[name], group, columns, doubtful)
+        columns = {
+            name: self._decoder.readers[name].read(group.images) for name, group in groups.items()
+        }
+        doubtful = self._doubtful(groups, columns)
+        typed = []
+        for name, group in groups.items():
+            rows = doubtful[name] | _rows_of_other_types(columns[name]["type"].array, name)
+            self._careful += [group.records[row] for row in rows]
+            record_type = self._decoder.registry[name]
+            typed.append(self._without_faults(record_type, group, columns[name], rows))
+        return typed
 
-    def _sound(self, name: str, group: _Group) -> TypedChanges:
-        columns = self._decoder.readers[name].read(group.images)
-        return self._without_faults(self._decoder.registry[name], group, columns, set())
+    def _doubtful(
+        self, groups: Mapping[str, _Group], columns: Mapping[str, Mapping[str, Column]]
+    ) -> dict[str, set[int]]:
+        """Rows by type whose records hold keys that nothing explains."""
+        expected = {
+            name: np.zeros(len(group.images), np.int64) + total_keys(columns[name])
+            for name, group in groups.items()
+        }
+        if self._all_keys_were_read(groups.values(), expected.values()):
+            return {name: set() for name in groups}
+        return {
+            name: self._surplus_rows(name, group, expected[name]) | self._repeating_rows(group)
+            for name, group in groups.items()
+        }
 
-    def _surplus_rows(
-        self, reader: ImageReader, group: _Group, columns: Mapping[str, Column]
-    ) -> set[int]:
-        """Rows whose bytes hold keys that were not consumed and are not plainly unknown fields."""
-        expected = np.zeros(len(group.images), np.int64) + total_keys(columns)
-        if count_keys(b"".join([opened[0] for opened in group.opened])) == expected.sum():
-            return set()
-        counted = np.array([opened[0].count(_KEY_MARK) for opened in group.opened])
+    def _all_keys_were_read(
+        self, groups: Iterable[_Group], expected: Iterable[npt.NDArray[np.int64]]
+    ) -> bool:
+        """Whether the opened records hold the keys that were read from them, and no other."""
+        opened = [change for group in groups for change in group.opened]
+        if not opened:
+            return True
+        contents = self._records.contents
+        if len(opened) < len(contents):
+            contents = [contents[record] for group in groups for record in group.records]
+        keys, unread = self._opener.keys(opened)
+        keys += count_keys(b"".join(unread)) + sum(int(images.sum()) for images in expected)
+        return keys == count_keys(b"".join(contents))
+
+    def _surplus_rows(self, name: str, group: _Group, expected: npt.NDArray[np.int64]) -> set[int]:
+        """Rows whose images hold keys that are no plainly unknown fields."""
+        surplus = count_keys_by_text([opened.image for opened in group.opened]) - expected
+        finder = UnknownFinder(self._decoder.readers[name].known)
         doubtful = set()
-        for row in map(int, np.flatnonzero(counted != expected)):
-            surplus = int(counted[row] - expected[row])
-            unknown = _unknown_members(group.opened[row][0], reader.known, surplus)
-            if unknown is None or self._decoder.policy is UnknownFields.REJECT:
+        for row in map(int, np.flatnonzero(surplus)):
+            unknown = finder.find(group.opened[row].image, int(surplus[row]))
+            if unknown is None or (unknown and self._decoder.policy is UnknownFields.REJECT):
                 doubtful.add(row)
             else:
                 self._treat_unknown(group, row, unknown)
         return doubtful
+
+    def _repeating_rows(self, group: _Group) -> set[int]:
+        """Rows whose envelopes may have a key twice."""
+        if self._opener_accounts_for(group.opened, group.records):
+            return set()
+        return {
+            row
+            for row, (opened, record) in enumerate(zip(group.opened, group.records, strict=True))
+            if not self._opener_accounts_for([opened], [record])
+            and repeats_a_key(self._records.contents[record], INNER_MEMBERS)
+        }
+
+    def _opener_accounts_for(self, opened: Sequence[Opened], records: Sequence[int]) -> bool:
+        keys, unread = self._opener.keys(opened)
+        keys += count_keys(b" ".join([*unread, *(change.image for change in opened)]))
+        return keys == count_keys(b" ".join(self._records.contents[record] for record in records))
+
+    def _sound(self, name: str, group: _Group) -> TypedChanges:
+        columns = self._decoder.readers[name].read(group.images)
+        return self._without_faults(self._decoder.registry[name], group, columns, set())
 
     def _treat_unknown(self, group: _Group, row: int, unknown: Mapping[str, Any]) -> None:
         if self._decoder.policy is UnknownFields.DISCARD:
@@ -286,15 +348,6 @@ def reject(
     )
 
 
-def count_keys(text: bytes) -> int:
-    """How many JSON keys compact ``text`` holds: the places where a quote meets a colon."""
-    characters = np.frombuffer(text, np.uint8)
-    pairs = np.frombuffer(text, "<u2", len(text) // 2)
-    shifted = np.frombuffer(text, "<u2", max(len(text) - 1, 0) // 2, min(1, len(characters)))
-    mark = int.from_bytes(_KEY_MARK, "little")
-    return int(np.count_nonzero(pairs == mark) + np.count_nonzero(shifted == mark))
-
-
 def _records(block: Block) -> _Records:
     if block.format not in _NESTED:
         plain = range(len(block.documents))
@@ -303,46 +356,22 @@ def _records(block: Block) -> _Records:
     documents: list[int] = []
     indexes: list[int] = []
     for number, document in enumerate(block.documents):
-        inner = _unwrapped(document, block.format)
+        inner = unwrap_event(document, block.format)
         contents += inner
         documents += [number] * len(inner)
         indexes += range(len(inner))
     return _Records(contents, documents, indexes)
 
 
-def _unwrapped(document: bytes, fmt: InputFormat) -> list[bytes]:
-    try:
-        return unwrap_event(document, fmt)
-    except NeedsCare:
-        return [document]
+def original_of(block: Block, document: int, index: int) -> bytes:
+    """The bytes of one record of a block, without those that share its document."""
+    text = block.documents[document]
+    inner = unwrap_event(text, block.format) if block.format in _NESTED else records_of(text)
+    return inner[index]
 
 
 def _reader_reject(broken: BrokenBytes, source: str) -> Reject:
     return Reject(broken.fault, Stage.READ, Position(source, broken.offset, 0), broken.sample)
-
-
-def _unknown_members(image: bytes, known: frozenset[str], surplus: int) -> dict[str, Any] | None:
-    """An image's unknown fields as plain values, if they alone explain its surplus of keys."""
-    try:
-        members = _decode_members(image)
-        unknown = {n: bytes(raw) for n, raw in sorted(members.items()) if n not in known}
-        if sum(1 + raw.count(_KEY_MARK) for raw in unknown.values()) != surplus:
-            return None
-        attributes = {name: msgspec.json.decode(raw) for name, raw in unknown.items()}
-        if len(attributes) + _keys_within([*attributes.values()]) != surplus:
-            return None
-        return {name: unmarshal(attribute) for name, attribute in attributes.items()}
-    except (msgspec.MsgspecError, NotAnAttribute, RecursionError):
-        return None
-
-
-def _keys_within(value: Any) -> int:
-    match value:
-        case dict():
-            return len(value) + sum(map(_keys_within, value.values()))
-        case list():
-            return sum(map(_keys_within, value))
-    return 0
 
 
 def _rows_of_other_types(types: Any, name: str) -> set[int]:
@@ -369,8 +398,10 @@ def _path(name: str, found: RowFault) -> str:
 def _typed_changes(
     record_type: RecordType, group: _Group, columns: Mapping[str, Column], records: _Records
 ) -> tuple[TypedChanges, dict[int, Fault]]:
-    names, ttl, times, ids = ([opened[place] for opened in group.opened] for place in (1, 2, 3, 4))
-    change_time, faults = _change_times(times)
+    names = [opened.event_name for opened in group.opened]
+    ttl = [opened.by_ttl for opened in group.opened]
+    ids = [opened.change_id for opened in group.opened]
+    change_time, faults = _change_times([opened.time for opened in group.opened])
     extras = [group.extras.get(row) for row in range(len(names))] if group.extras else None
     changes = TypedChanges(
         record_type=record_type,

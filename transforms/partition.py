@@ -208,7 +208,11 @@ def _days(moments: Any) -> npt.NDArray[np.int32]:
 
 
 def _local_day(moment: datetime, timezone: str) -> int:
-    return (moment.astimezone(ZoneInfo(timezone)).date() - _EPOCH_DAY).days
+    try:
+        day = moment.astimezone(ZoneInfo(timezone)).date()
+    except OverflowError:  # the last hours of 9999, east of Greenwich
+        day = date.max
+    return (day - _EPOCH_DAY).days
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,14 @@ from transforms.attributes import (
 from transforms.columns import ImageReader
 from transforms.envelopes import (
     DocumentFault,
-    InnerRecord,
     Opened,
-    inner_records,
+    kinesis_record,
     open_strict,
+    split_records,
 )
+
+_TAGS = frozenset({"S", "N", "B", "BOOL", "L", "M", "SS", "NS"})
+_MISSING = re.compile(r"missing required field `([^`]+)` - at `\$(?:.*\.)?(\w+)`")
 
 DEEPEST = 128
 """Levels of nesting accepted in a document; DynamoDB itself stores at most 32."""
@@ -82,22 +85,19 @@ class StrictDecoder:
         if not document.strip():
             return
         try:
-            value = parse(document)
+            records = records_of(document)
         except DocumentFault as error:
             yield StrictFault(0, error.fault)
             return
-        for index, inner in enumerate(inner_records(value)):
-            yield self._decode_inner(index, inner)
+        for index, record in enumerate(records):
+            yield self._decode_one(index, record)
 
-    def _decode_inner(self, index: int, inner: InnerRecord) -> Outcome:
-        if inner.fault is not None:
-            return StrictFault(index, inner.fault, None, inner.encoded)
-        found = _Found()
+    def _decode_one(self, index: int, record: bytes) -> Outcome:
+        found = _Found(record)
         try:
-            record = inner.value if inner.encoded is None else parse(inner.encoded)
-            return self._decode_record(index, record, found)
+            return self._decode_record(index, found.carried(parse(record)), found)
         except DocumentFault as error:
-            return StrictFault(index, error.fault, found.record_type, inner.encoded)
+            return StrictFault(index, error.fault, found.record_type, found.original)
 
     def _decode_record(self, index: int, record: Any, found: _Found) -> Outcome:
         opened, typed = open_strict(record)
@@ -115,7 +115,32 @@ class StrictDecoder:
 class _Found:
     """How far decoding came before it failed."""
 
+    original: bytes
     record_type: RecordType | None = None
+
+    def carried(self, value: Any) -> Any:
+        """A parsed record, or the one that it carries if it is a Kinesis record."""
+        inner = kinesis_record(value)
+        if inner is None:
+            return value
+        self.original = self.original if inner.encoded is None else inner.encoded
+        if inner.fault is not None:
+            raise DocumentFault(inner.fault.code, inner.fault.field)
+        return parse(self.original)
+
+
+def records_of(document: bytes) -> list[bytes]:
+    """The records of a Lambda event, or the document itself if it is none.
+
+    Raises ``DocumentFault`` for an event that is broken outside its records.
+    """
+    shell, records = split_records(document)
+    if shell is document:
+        return [document]
+    value = parse(shell)
+    if not isinstance(value, dict) or not isinstance(value.get("Records"), list):
+        return [document]
+    return records
 
 
 def parse(document: bytes) -> Any:
@@ -269,12 +294,14 @@ def _number_code(value: Mapping[str, Any]) -> ErrorCode:
 
 
 def _conversion_code(error: msgspec.ValidationError) -> ErrorCode:
-    missing = "missing required field" in str(error) and "$.M" in str(error)
-    return ErrorCode.MISSING_FIELD if missing else ErrorCode.WRONG_TYPE
+    """A record below the field lacks one of its own; every other mismatch is of type."""
+    missing = _MISSING.search(str(error))
+    return ErrorCode.MISSING_FIELD if missing and missing[2] == "M" else ErrorCode.WRONG_TYPE
 
 
 def _path(name: str, error: msgspec.ValidationError) -> str:
     """The field's path, without the type tags and positions that msgspec's own path has."""
     inner = re.findall(r"\.([^.\[\]`]+)", str(error).partition("`$")[2])
-    names = [part for part in inner if part not in {"S", "N", "B", "BOOL", "L", "M", "SS", "NS"}]
-    return ".".join([name, *names])
+    names = [part for part in inner if part not in _TAGS]
+    missing = _MISSING.search(str(error))
+    return ".".join([name, *names, *([missing[1]] if missing and missing[2] == "M" else [])])

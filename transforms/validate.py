@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from schemas.changes import ChangeBatch, ErrorCode, Fault, Reject, Stage, TypedChanges
 from schemas.fields import EnumKind, Field, Kind, ListKind, MapKind, RecordKind
-from transforms.decode import reject
+from transforms.decode import original_of, reject
 
 
 def validate(batch: ChangeBatch) -> ChangeBatch:
@@ -134,7 +134,7 @@ def _rejects(
             int(changes.index[row]),
             fault,
             Stage.VALIDATE,
-            batch.original(changes, row),
+            original_of(batch.block, int(changes.document[row]), int(changes.index[row])),
             changes.record_type,
         )
 

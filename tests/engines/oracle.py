@@ -207,7 +207,13 @@ def _system(image: Mapping[str, Any]) -> str:
 
 
 def _columns(computed: Mapping[str, Callable[[Any], Any]], **own: _Read) -> dict[str, Any]:
-    every = dict(id=_text, type=_text, version=_whole, created_at=_moment, updated_at=_moment)
+    every = {
+        "id": _text,
+        "type": _text,
+        "version": _whole,
+        "created_at": _moment,
+        "updated_at": _moment,
+    }
     read = {name: _of_value(reader) for name, reader in {**every, **own}.items()}
     return {**read, **{name: _of_image(reader) for name, reader in computed.items()}}
 

@@ -93,3 +93,9 @@ def test_the_date_is_that_of_the_zones_own_calendar(moment: datetime, zone: str)
     days = partition_dates(pa.array([moment], TIMESTAMP), zone)
     local = moment.astimezone(ZoneInfo(zone)).date()
     assert days.tolist() == [(local - datetime(1970, 1, 1).date()).days]
+
+
+def test_the_last_moment_of_all_has_a_date_in_every_zone() -> None:
+    moment = pa.array([datetime(9999, 12, 31, 23, 59, tzinfo=UTC)], TIMESTAMP)
+    days = partition_dates(moment, "Pacific/Auckland")
+    assert days.tolist() == partition_dates(moment, "UTC").tolist()
