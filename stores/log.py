@@ -205,6 +205,7 @@ class DeliveryLog:
         Called again for a run that has committed already, it returns that commit. Raises
         ``SourceTaken`` if another delivery has covered one of its sources since ``run`` began.
         """
+        self._store.settle(run.run_id)
         number = run.last_commit
         while True:
             for other in self.commits(after=number):
@@ -251,8 +252,7 @@ class DeliveryLog:
         return (self._clock() - seen).total_seconds() < STALE_AFTER
 
     def _publish(self, commit: Commit) -> Commit:
-        for file in commit.files:
-            self._store.publish(file.staged)
+        self._store.publish(file.staged for file in commit.files)
         for path in commit.removed:
             self._store.delete(path)
         return commit

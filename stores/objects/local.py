@@ -4,7 +4,7 @@ Every file gets its content before it gets its name, so a reader sees the old co
 
     put, put_if_match    _lethe/tmp/<random>  --fsync--rename-->  key
     put_if_absent        _lethe/tmp/<random>  --fsync--link---->  key   (fails if the name is taken)
-    stage, publish       _lethe/staging/<run>/<key>/<random>  --fsync--rename-->  key
+    stage, publish       _lethe/staging/<run>/<key, quoted>~<random>  --fsync--rename-->  key
 
 ``put``, ``put_if_match``, ``publish`` and ``delete`` of one key exclude each other, between
 processes too, by a lock on one of a fixed number of files. A temporary file is locked while its
@@ -25,11 +25,12 @@ import stat
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote, unquote
 
 from schemas.errors import (
     AccessDenied,
@@ -50,6 +51,7 @@ from stores.objects.keys import (
 from stores.objects.port import ObjectInfo, ObjectStore, StagedObject, StagedWriter
 
 _LOCK_FILES = 64
+_LONGEST_NAME = 200
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -136,10 +138,25 @@ class LocalObjectStore(ObjectStore):
                 _sync_folder(path.parent)
 
     def stage(self, key: str, run_id: str) -> StagedWriter:
-        token = f"{staging_area(run_id)}{check_key(key)}/{uuid.uuid4().hex}"
+        token = staging_area(run_id) + _staged_name(check_key(key))
         return _StagedFile(self, self._path(token), StagedObject(key, run_id, token, 0, ""))
 
-    def publish(self, staged: StagedObject) -> None:
+    def settle(self, run_id: str) -> None:
+        area = self._path(staging_area(run_id).rstrip("/"))
+        with _reporting(area):
+            for folder, _, _ in os.walk(area):
+                _sync_folder(Path(folder))
+            if area.is_dir():
+                _sync_folder(area.parent)
+
+    def publish(self, staged: Iterable[StagedObject]) -> None:
+        """Rename all, and then sync each folder once: one write of the journal, not one a file."""
+        folders = {self._publish(one).parent for one in staged}
+        for folder in folders:
+            with _reporting(folder):
+                _sync_folder(folder)
+
+    def _publish(self, staged: StagedObject) -> Path:
         source, target = self._path(staged.token), self._path(staged.key)
         with _reporting(target), self._locked(staged.key):
             _make_folder(target.parent)
@@ -147,13 +164,12 @@ class LocalObjectStore(ObjectStore):
                 source.replace(target)
             except FileNotFoundError:
                 self._check_published(staged)
-            _sync_folder(target.parent)
-        self._prune(source.parent)
+        return target
 
     def list_staged(self, run_id: str) -> Iterator[StagedObject]:
         area = staging_area(run_id)
         for info in self.list(area):
-            key = info.key.removeprefix(area).rpartition("/")[0]
+            key = _key_of(info.key.removeprefix(area))
             yield StagedObject(key, run_id, info.key, 0, "")
 
     def discard(self, staged: StagedObject) -> None:
@@ -255,7 +271,6 @@ class _StagedFile(StagedWriter):
         with _reporting(self._path):
             _make_durable(self._file)
             self._file.close()
-            _sync_folder(self._path.parent)
         return StagedObject(
             self._staged.key,
             self._staged.run_id,
@@ -269,6 +284,17 @@ class _StagedFile(StagedWriter):
         with suppress(OSError):
             self._file.close()
         self._store.discard(self._staged)
+
+
+def _staged_name(key: str) -> str:
+    """A name to stage ``key`` under: unlike any other, and the key can be had from it."""
+    name = f"{quote(key, safe='=')}~{uuid.uuid4().hex}"
+    starts = range(0, len(name), _LONGEST_NAME)
+    return "/".join(name[start : start + _LONGEST_NAME] for start in starts)
+
+
+def _key_of(name: str) -> str:
+    return unquote(name.replace("/", "").rpartition("~")[0])
 
 
 @contextmanager

@@ -9,8 +9,9 @@ Data becomes visible by **stage, then publish**::
 
     writer = store.stage(key, run_id)     # nothing is visible
     writer.write(...); staged = writer.close()
+    store.settle(run_id)                  # all that the run staged survives a power cut
     ...                                   # the commit names ``staged``
-    store.publish(staged)                 # idempotent: a second call changes nothing
+    store.publish([staged])               # idempotent: a second call changes nothing
 
 Between the two, a process may die. ``list_staged(run_id)`` finds what it left behind and
 ``discard`` removes it; ``list("_lethe/staging/")`` shows which runs left something, as the part of
@@ -20,7 +21,7 @@ the keys that follows. Several attempts at one key may be staged at once, each o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO
@@ -138,11 +139,16 @@ class ObjectStore(ABC):
         """Begin an object that will be published under ``key``."""
 
     @abstractmethod
-    def publish(self, staged: StagedObject) -> None:
-        """Make a staged object visible under its key. Idempotent.
+    def settle(self, run_id: str) -> None:
+        """Make sure that what the run has staged and closed survives a power cut."""
 
-        Takes what ``StagedWriter.close`` returned. Raises ``ObjectMissing`` if neither the staged
-        data nor the published object exists; an object of another size is not the published one.
+    @abstractmethod
+    def publish(self, staged: Iterable[StagedObject]) -> None:
+        """Make staged objects visible under their keys. Idempotent.
+
+        Takes what ``StagedWriter.close`` returned. Raises ``ObjectMissing`` if of one neither the
+        staged data nor the published object exists; an object of another size is not the
+        published one.
         """
 
     @abstractmethod

@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -46,6 +47,9 @@ from stores.objects.port import ObjectInfo, ObjectStore, StagedObject, StagedWri
 from stores.objects.s3_client import S3Place, code_of, status_of
 from stores.objects.s3_streams import MultipartWriter, Upload, attempts, open_stream
 from stores.objects.settings import S3Settings
+
+_PUBLISHERS = 16
+"""Objects published at a time: the network is what is waited for."""
 
 _PROBE_LIFETIME = timedelta(hours=1)
 
@@ -141,7 +145,15 @@ class S3ObjectStore(ObjectStore):
         staged = StagedObject(key, run_id, f"{attempt}.{upload_id}", 0, "")
         return MultipartWriter(Upload(self._place, upload_id, staged, self.discard))
 
-    def publish(self, staged: StagedObject) -> None:
+    def settle(self, run_id: str) -> None:
+        """A part that S3 has acknowledged is durable."""
+
+    def publish(self, staged: Iterable[StagedObject]) -> None:
+        with ThreadPoolExecutor(_PUBLISHERS) as pool:
+            for _ in pool.map(self._publish, staged):
+                pass
+
+    def _publish(self, staged: StagedObject) -> None:
         with self._place.asking(staged.key):
             try:
                 self._complete(staged)

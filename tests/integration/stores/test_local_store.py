@@ -173,7 +173,7 @@ def test_temporary_file_lives_as_long_as_its_writer(lake: LocalObjectStore) -> N
 
 def test_staging_folders_vanish_with_the_last_object(lake: LocalObjectStore) -> None:
     first, second = lake.stage("a/b", RUN).close(), lake.stage("a/c", RUN).close()
-    lake.publish(first)
+    lake.publish([first])
     lake.discard(second)
     assert not (Path(lake.uri) / "_lethe" / "staging").exists()
 

@@ -311,7 +311,7 @@ def test_staged_object_is_invisible(store: ObjectStore) -> None:
 
 
 def test_published_object_is_whole(store: ObjectStore) -> None:
-    store.publish(stage(store, "type=a/1", b"data"))
+    store.publish([stage(store, "type=a/1", b"data")])
     assert store.read("type=a/1") == b"data"
 
 
@@ -322,7 +322,7 @@ def test_staged_object_knows_its_size_and_digest(store: ObjectStore) -> None:
 
 
 def test_zero_bytes_are_published(store: ObjectStore) -> None:
-    store.publish(stage(store, "empty", b""))
+    store.publish([stage(store, "empty", b"")])
     assert store.read("empty") == b""
 
 
@@ -330,7 +330,7 @@ def test_zero_bytes_are_published(store: ObjectStore) -> None:
 def test_odd_key_is_staged_and_published(store: ObjectStore, key: str) -> None:
     staged = stage(store, key, b"odd")
     assert [left.key for left in store.list_staged(RUN)] == [key]
-    store.publish(staged)
+    store.publish([staged])
     assert store.read(key) == b"odd"
 
 
@@ -339,14 +339,14 @@ def test_twenty_megabytes_in_uneven_writes_arrive_whole(store: ObjectStore) -> N
     for size in [1, 7_000_000, 5 * 1024 * 1024, 0, 12_999_999]:
         start += writer.write(memoryview(data)[start : start + size])
     staged = writer.close()
-    store.publish(staged)
+    store.publish([staged])
     assert hashlib.sha256(store.read("big")).hexdigest() == staged.sha256
     assert staged.sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_size_of_exactly_two_parts_arrives_whole(store: ObjectStore) -> None:
     data = noise(10 * 1024 * 1024)
-    store.publish(stage(store, "even", data))
+    store.publish([stage(store, "even", data)])
     assert store.read("even") == data
 
 
@@ -358,15 +358,15 @@ def test_write_counts_bytes_not_items(store: ObjectStore) -> None:
 
 def test_publishing_twice_changes_nothing(store: ObjectStore) -> None:
     staged = stage(store, "a", b"data")
-    store.publish(staged)
-    store.publish(staged)
+    store.publish([staged])
+    store.publish([staged])
     assert store.read("a") == b"data"
     assert keys(store, "_lethe/staging/") == []
 
 
 def test_another_process_publishes_from_the_log(store: ObjectStore) -> None:
     staged = pickle.loads(pickle.dumps(stage(store, "a", b"data")))
-    pickle.loads(pickle.dumps(store)).publish(staged)
+    pickle.loads(pickle.dumps(store)).publish([staged])
     assert store.read("a") == b"data"
 
 
@@ -375,7 +375,7 @@ def test_publishing_what_was_discarded_is_object_missing(store: ObjectStore) -> 
     staged = stage(store, "a", b"data")
     store.discard(staged)
     with pytest.raises(ObjectMissing):
-        store.publish(staged)
+        store.publish([staged])
 
 
 @pytest.mark.usefixtures("forgets_uploads")
@@ -384,19 +384,19 @@ def test_object_of_another_size_is_not_taken_for_the_published_one(store: Object
     store.discard(staged)
     store.put("a", b"something else")
     with pytest.raises(ObjectMissing):
-        store.publish(staged)
+        store.publish([staged])
 
 
 def test_two_attempts_at_one_key_are_told_apart(store: ObjectStore) -> None:
     first, second = stage(store, "a", b"first"), stage(store, "a", b"second")
     store.discard(second)
-    store.publish(first)
+    store.publish([first])
     assert store.read("a") == b"first"
 
 
 def test_list_staged_names_what_waits(store: ObjectStore) -> None:
     published, waiting = stage(store, "a", b"1"), stage(store, "b/c", b"2")
-    store.publish(published)
+    store.publish([published])
     (left,) = store.list_staged(RUN)
     assert (left.key, left.run_id, left.token) == ("b/c", RUN, waiting.token)
     assert (left.size, left.sha256) == (0, "")
@@ -426,12 +426,12 @@ def test_discarding_what_list_staged_found_is_for_good(store: ObjectStore) -> No
     for left in store.list_staged(RUN):
         store.discard(left)
     with pytest.raises(ObjectMissing):
-        store.publish(staged)
+        store.publish([staged])
 
 
 def test_discarding_after_publishing_leaves_the_object(store: ObjectStore) -> None:
     staged = stage(store, "a", b"1")
-    store.publish(staged)
+    store.publish([staged])
     store.discard(staged)
     assert store.read("a") == b"1"
 
@@ -448,14 +448,14 @@ def test_what_clear_staging_removed_cannot_be_published(store: ObjectStore) -> N
     staged = stage(store, "a", b"1")
     store.clear_staging(RUN)
     with pytest.raises(ObjectMissing):
-        store.publish(staged)
+        store.publish([staged])
 
 
 def test_clear_staging_leaves_other_runs_alone(store: ObjectStore) -> None:
     stage(store, "a", b"mine", RUN)
     theirs = stage(store, "a", b"theirs", OTHER_RUN)
     store.clear_staging(RUN)
-    store.publish(theirs)
+    store.publish([theirs])
     assert store.read("a") == b"theirs"
 
 
@@ -485,13 +485,13 @@ def test_abort_after_close_drops_the_staged_object(store: ObjectStore) -> None:
     staged = writer.close()
     writer.abort()
     with pytest.raises(ObjectMissing):
-        store.publish(staged)
+        store.publish([staged])
 
 
 def test_many_threads_publish_through_one_store(store: ObjectStore) -> None:
     names = [f"t/{number}" for number in range(RACERS)]
     with ThreadPoolExecutor(RACERS) as pool:
-        list(pool.map(lambda key: store.publish(stage(store, key, key.encode())), names))
+        list(pool.map(lambda key: store.publish([stage(store, key, key.encode())]), names))
     assert [store.read(key) for key in names] == [key.encode() for key in names]
     assert keys(store, "_lethe/staging/") == []
 

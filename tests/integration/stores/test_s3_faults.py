@@ -96,7 +96,7 @@ def test_listing_is_whole_despite(fault: Fault, faulty: Faulty) -> None:
 @each_fault
 def test_object_is_published_despite_a_part_met_by(fault: Fault, faulty: Faulty) -> None:
     faulty.proxy.inject(fault, times=2, method="PUT", query="partNumber=2")
-    faulty.store.publish(stage(faulty.store, "a", BIG))
+    faulty.store.publish([stage(faulty.store, "a", BIG)])
     assert faulty.store.read("a") == BIG
     assert (faulty.proxy.injected, faulty.uploads()) == (2, 0)
 
@@ -105,7 +105,7 @@ def test_object_is_published_despite_a_part_met_by(fault: Fault, faulty: Faulty)
 def test_object_is_published_despite_a_completion_met_by(fault: Fault, faulty: Faulty) -> None:
     staged = stage(faulty.store, "a", BIG)
     faulty.proxy.inject(fault, method="POST", query="uploadId")
-    faulty.store.publish(staged)
+    faulty.store.publish([staged])
     assert faulty.store.read("a") == BIG
     assert (faulty.proxy.injected, faulty.uploads()) == (1, 0)
 
@@ -113,7 +113,7 @@ def test_object_is_published_despite_a_completion_met_by(fault: Fault, faulty: F
 @each_fault
 def test_nothing_is_left_when_the_creation_is_met_by(fault: Fault, faulty: Faulty) -> None:
     faulty.proxy.inject(fault, method="POST", query="uploads")
-    faulty.store.publish(stage(faulty.store, "a", b"data"))
+    faulty.store.publish([stage(faulty.store, "a", b"data")])
     faulty.store.clear_staging(RUN)
     assert (faulty.proxy.injected, faulty.uploads()) == (1, 0)
 

@@ -66,7 +66,7 @@ def test_clearing_an_intent_spares_uploads_that_another_run_noted(killed: Killed
     killed.write_intent("a")
     killed.start_upload("a")
     killed.store.clear_staging(RUN)
-    killed.store.publish(theirs)
+    killed.store.publish([theirs])
     assert killed.store.read("a") == b""
 
 
@@ -91,14 +91,14 @@ def test_kill_before_the_marker_is_deleted_leaves_the_object_after_clearing(
     writer.write(b"data")
     with monkeypatch.context() as patch:
         patch.setattr(killed.store, "delete", lambda _key: None)
-        killed.store.publish(writer.close())
+        killed.store.publish([writer.close()])
     assert len(killed.markers()) == 1
     killed.store.clear_staging(RUN)
     assert (killed.store.read("a"), killed.markers()) == (b"data", [])
 
 
 def test_publishing_leaves_neither_upload_nor_marker(killed: Killed) -> None:
-    killed.store.publish(killed.store.stage("a", RUN).close())
+    killed.store.publish([killed.store.stage("a", RUN).close()])
     assert (killed.uploads(), killed.markers()) == (set(), [])
 
 

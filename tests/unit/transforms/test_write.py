@@ -52,7 +52,7 @@ def written(folder: Path, batches: list[list[bytes]], output: Output) -> list[Da
     (task,) = plan_tasks(PARTITION, pieces(work, batches))
     files = list(write_task(task, store, REGISTRY, output, "run"))
     for file in files:
-        store.publish(file.staged)
+        store.publish([file.staged])
     return files
 
 
