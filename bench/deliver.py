@@ -116,10 +116,12 @@ def take_turn(entry: Entry, turn: int) -> None:
     name = entry.contender.name
     lake = _empty_lake(name)
     command = entry.contender.command(entry.python, entry.source.path, lake)
-    usage = run_measured(command, environment(), _log(name))
+    log = _log(name)
+    usage = run_measured(command, environment(), log)
     entry.failure = _failure(entry, usage, lake)
     entry.runs.append(usage)
-    print(f"{name} {turn + 1}: {entry.failure or f'{usage.seconds:.2f} s'}", file=sys.stderr)
+    outcome = f"{entry.failure}: see {log}" if entry.failure else f"{usage.seconds:.2f} s"
+    print(f"{name} {turn + 1}: {outcome}", file=sys.stderr)
 
 
 def _empty_lake(name: str) -> Path:
@@ -139,7 +141,7 @@ def _log(name: str) -> Path:
 
 def _failure(entry: Entry, usage: Usage, lake: Path) -> str | None:
     if usage.status != 0:
-        return f"failed with status {usage.status}: see {_log(entry.contender.name)}"
+        return f"failed with status {usage.status}"
     if rows_in_lake(lake, entry.contender.format) != entry.source.expected:
         return "delivered other rows than it was given"
     return None
