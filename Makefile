@@ -36,7 +36,7 @@ imports: $(READY)
 check: lint types imports test  ## What a change has to pass
 
 bench-deliver: $(READY)  ## Lethe beside its peers, on a million records
-	$(BIN)/python bench/deliver.py
+	$(BIN)/python -m bench.deliver
 
 clean:
 	rm -rf $(VENV) demo bench/results .pytest_cache .mypy_cache .ruff_cache

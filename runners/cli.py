@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import traceback
 from importlib import import_module
 from typing import Any
 
@@ -39,20 +41,42 @@ def build_app(wanted: str | None = None) -> typer.Typer:
 def main() -> None:
     """Run the command; a ``LetheError`` becomes its message and its exit status."""
     configure_logs()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         build_app(next(iter(sys.argv[1:]), None))()
     except LetheError as error:
         _fail(error)
-    except KeyboardInterrupt:
+    except _Interrupted:
         print("interrupted: nothing half-done was left", file=sys.stderr)
         _leave(130)
     except BrokenPipeError:
         _leave(141)
+    except Exception as error:
+        _fail_by_bug(error)
+
+
+class _Interrupted(BaseException):
+    """What ends a command at SIGINT; Typer would swallow a ``KeyboardInterrupt`` silently."""
+
+
+def _interrupt(*_: object) -> None:
+    # With a message, because Beam makes another exception of one without.
+    raise _Interrupted("interrupted")
 
 
 def _fail(error: LetheError) -> Any:
     print(f"error: {error.message}", file=sys.stderr)
     _leave(error.exit_status)
+
+
+def _fail_by_bug(error: Exception) -> Any:
+    """Say where it happened, and not the error's own message: it may hold values of a record."""
+    text = "".join(traceback.format_exception(error))
+    places = [line for line in text.splitlines() if line.startswith("  File ")]
+    print(*places, sep="\n", file=sys.stderr)
+    print(f"error: {type(error).__name__}: this is a mistake in Lethe: report it", file=sys.stderr)
+    _leave(1)
 
 
 def _leave(status: int) -> None:

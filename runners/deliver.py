@@ -60,34 +60,42 @@ def run_round(delivery: Delivery, runner: DirectRunner, console: Console) -> Rep
     log = DeliveryLog(delivery.store)
     if not delivery.dry_run:
         prepare_lake(log, delivery)
-    plan = plan_delivery(delivery.inputs, delivery.opener, log.positions(), delivery.workers)
+    known = log.positions()
+    plan = plan_delivery(delivery.inputs, delivery.opener, known.sources, delivery.workers)
     if not plan.splits:
         return Report(skipped=plan.skipped, dry_run=delivery.dry_run)
     if delivery.dry_run:
         report = _survey(delivery, plan, runner, console)
     else:
-        report = _deliver(delivery, plan, log, runner, console)
+        run = log.begin(new_run_id(datetime.now(UTC)), known.number)
+        report = _deliver(delivery, plan, log, run, runner, console)
     return _timed(report, plan, time.monotonic() - began)
 
 
 def prepare_lake(log: DeliveryLog, delivery: Delivery) -> None:
     """Prove that the lake can be written to, and finish or clear what earlier runs left."""
     delivery.store.check_writable()
+    # Found before the runs are looked at: whoever has a folder by now has left a marker before.
+    folders = list(_work_root(delivery).glob(_work_name(delivery, "*")))
     recovery = log.recover()
     if recovery.published or recovery.discarded:
         _log.info("recovered", published=recovery.published, discarded=recovery.discarded)
     if recovery.waiting:
         _log.info("other runs are under way", runs=len(recovery.waiting))
-    for folder in _work_root(delivery).glob(_work_name(delivery, "*")):
+    for folder in folders:
         if not folder.name.endswith(recovery.waiting):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _deliver(
-    delivery: Delivery, plan: Plan, log: DeliveryLog, runner: DirectRunner, console: Console
+    delivery: Delivery,
+    plan: Plan,
+    log: DeliveryLog,
+    run: Run,
+    runner: DirectRunner,
+    console: Console,
 ) -> Report:
     now = datetime.now(UTC)
-    run = log.begin(new_run_id(now))
     with alive_run(log, run), work_folder(delivery, run.run_id) as folder:
         destination = Destination(
             delivery.store, delivery.output, folder, CommitPlan(run, "deliver", plan.files), now
@@ -103,8 +111,7 @@ def _deliver(
 def _survey(delivery: Delivery, plan: Plan, runner: DirectRunner, console: Console) -> Report:
     now = datetime.now(UTC)
     run = Run(new_run_id(now), Owner.this_process(), 0)
-    with tempfile.TemporaryDirectory(prefix="lethe-survey-", dir=delivery.work_folder) as name:
-        folder = Path(name)
+    with _survey_folder(delivery) as folder:
         destination = Destination(
             delivery.store, delivery.output, folder, CommitPlan(run, "deliver", plan.files), now
         )
@@ -117,13 +124,31 @@ def _survey(delivery: Delivery, plan: Plan, runner: DirectRunner, console: Conso
 
 
 @contextmanager
+def _survey_folder(delivery: Delivery) -> Iterator[Path]:
+    """A folder outside the lake, where a survey leaves nothing."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="lethe-survey-", dir=delivery.work_folder)
+    except OSError as error:
+        where = delivery.work_folder or tempfile.gettempdir()
+        raise StoreError(f"{where}: no folder can be made here: {error.strerror}") from error
+    with made as name:
+        yield Path(name)
+
+
+@contextmanager
 def alive_run(log: DeliveryLog, run: Run) -> Iterator[None]:
     """Give signs of life; at the end publish what was committed, or clear what was staged."""
     try:
         with _heartbeat(log, run):
             yield
-    finally:
+    except Exception:
         log.finish(run)
+        raise
+    except BaseException:
+        # Interrupted from outside: a worker may still be about to commit.
+        log.abandon(run)
+        raise
+    log.finish(run)
 
 
 @contextmanager

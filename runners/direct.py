@@ -26,8 +26,11 @@ from runners.workers import WorkerForks
 from schemas.errors import LakeError, LetheError
 from transforms.stages import NAMESPACE
 
+_ANNOTATION = r"(?: \[while running '[^']*'\])*$"
+"""The stage's name, which Beam adds to an error's message."""
+
 _WORKER_ERROR = re.compile(
-    r"^(?:schemas\.errors|stores\.log)\.(\w+): (.*?)(?: \[while running '[^']*'\])*$", re.MULTILINE
+    rf"^(?:schemas\.errors|stores\.log)\.(\w+): (.*?){_ANNOTATION}", re.MULTILINE
 )
 
 
@@ -41,13 +44,14 @@ class DirectRunner:
         # What is imported by now lives for ever: the collector need not look at it again, and
         # forked workers go on sharing its pages.
         gc.freeze()
+        # Beam logs what it raises, with all its frames; and warns of several workers without its
+        # own multi-processing, where ours are elsewhere.
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         self._workers = workers
         self._forks: WorkerForks | None = WorkerForks(_worker_died) if workers > 1 else None
         self._entered: AbstractContextManager[Any] = self._forks or nullcontext()
 
     def __enter__(self) -> DirectRunner:
-        # The runner warns of several workers without its own multi-processing; ours are elsewhere.
-        logging.getLogger("apache_beam").setLevel(logging.ERROR)
         self._entered.__enter__()
         return self
 
@@ -91,8 +95,7 @@ def _counters(result: Any) -> dict[str, int]:
 
 
 def _without_annotation(error: LetheError) -> LetheError:
-    """The error without the stage's name that Beam adds to its arguments."""
-    return type(error)(error.message, **error.details)
+    return type(error)(re.sub(_ANNOTATION, "", error.message), **error.details)
 
 
 def _from_worker(error: RuntimeError) -> BaseException:
@@ -107,11 +110,11 @@ def _from_worker(error: RuntimeError) -> BaseException:
 
 
 def _worker_died(status: int) -> None:
-    """Nothing of the run can go on; what it staged is cleared by the next one."""
+    """Nothing of the run can go on; the next one finishes it or clears what it staged."""
     how = f"signal {-status}" if status < 0 else f"status {status}"
     print(
-        f"error: a worker process ended by {how} (out of memory?); nothing was committed: "
-        "run again, with fewer --workers if memory is short",
+        f"error: a worker process ended by {how} (out of memory?): run again, with fewer "
+        "--workers if memory is short; that finishes or clears what this run left",
         file=sys.stderr,
         flush=True,
     )

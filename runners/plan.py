@@ -18,11 +18,13 @@ from schemas.errors import InputError
 from schemas.inputs import Compression, InputFile, SourcePosition, Split
 from stores.inputs import FoundFile, InputOpener
 from transforms.decompress import TruncatedStream, detect_compression, pieces
-from transforms.detect import SNIFF, detect_format, is_manifest_summary, manifest_keys
+from transforms.detect import BOM, SNIFF, detect_format, is_manifest_summary, manifest_keys
+from transforms.framing import end_of_text
 
 _SMALLEST_SPLIT = 4 * 1024 * 1024
 _LARGEST_SPLIT = 64 * 1024 * 1024
 _SPLITS_A_WORKER = 32
+_LARGEST_MANIFEST = 1024 * 1024 * 1024
 _LOOKERS = 16
 """Files looked into at a time; it is the network that is waited for."""
 
@@ -50,20 +52,27 @@ def plan_delivery(
     positions: Mapping[str, SourcePosition],
     workers: int,
 ) -> Plan:
-    """The plan for some inputs. Raises ``InputError`` for one that is unreadable or has changed."""
+    """The plan for some inputs. Raises ``InputError`` for one that is unreadable or has changed.
+
+    ``positions`` are those of the delivery log: how far each source was delivered, by its URI.
+    """
     found = _unique(file for pattern in inputs for file in opener.find(pattern))
     new = [file for file in found if not _is_covered(file, positions.get(file.uri))]
     with ThreadPoolExecutor(_LOOKERS) as pool:
-        looked_at = [
-            part for parts in pool.map(lambda f: list(_look(f, opener)), new) for part in parts
-        ]
-    files = {file.uri: file for file in looked_at if not _is_covered(file, positions.get(file.uri))}
+        looked_at = {
+            file.uri: file
+            for part in pool.map(lambda f: list(_look(f, opener)), new)
+            for file in part
+        }
+    files = {
+        uri: file for uri, file in looked_at.items() if not _is_covered(file, positions.get(uri))
+    }
     starts = {uri: _resume(file, positions.get(uri), opener) for uri, file in files.items()}
     fresh = {uri: file for uri, file in files.items() if starts[uri] is not None}
     size = _split_size(fresh.values(), workers)
     splits = [s for uri, file in fresh.items() for s in _split(file, starts[uri] or 0, size)]
-    skipped = len(found) - len(new) + len(looked_at) - len(fresh)
-    return Plan(fresh, tuple(splits), skipped)
+    covered = {file.uri for file in found}.difference(file.uri for file in new) | looked_at.keys()
+    return Plan(fresh, tuple(splits), skipped=len(covered - fresh.keys()))
 
 
 def _unique(files: Iterable[FoundFile]) -> list[FoundFile]:
@@ -80,34 +89,39 @@ def _look(found: FoundFile, opener: InputOpener) -> Iterator[InputFile]:
     """The file with its format, or the files that it names if it is a manifest."""
     first = opener.read_first(found.uri, SNIFF)
     compression = detect_compression(first)
-    content = _sniff(opener, found.uri, compression)
+    content = _start_of(found.uri, compression, SNIFF, opener)
     if is_manifest_summary(content):
         return
-    keys = manifest_keys(content)
-    if keys is not None:
-        yield from _named_files(found.uri, keys, opener)
+    if manifest_keys(content.lstrip().partition(b"\n")[0]) is not None:
+        yield from _named_files(found, compression, opener)
         return
     fmt, framing = detect_format(content)
     yield InputFile(found.uri, found.info.size, found.info.etag, fmt, framing, compression)
 
 
-def _named_files(manifest: str, keys: list[str], opener: InputOpener) -> Iterator[InputFile]:
+def _named_files(
+    manifest: FoundFile, compression: Compression, opener: InputOpener
+) -> Iterator[InputFile]:
+    keys = manifest_keys(_start_of(manifest.uri, compression, _LARGEST_MANIFEST, opener))
+    if keys is None:
+        raise InputError(f"{manifest.uri}: is no whole manifest of an export: fetch it again")
     for key in keys:
-        for file in opener.find(opener.resolve(manifest, key)):
+        for file in opener.find(opener.resolve(manifest.uri, key)):
             yield from _look(file, opener)
 
 
-def _sniff(opener: InputOpener, uri: str, compression: Compression) -> bytes:
-    content = b""
+def _start_of(uri: str, compression: Compression, size: int, opener: InputOpener) -> bytes:
+    """The first ``size`` bytes of a file's content, or all there is."""
+    content = bytearray()
     with opener.open_file(uri) as stream:
         try:
             for piece in pieces(stream, compression):
                 content += piece
-                if len(content) >= SNIFF:
+                if len(content) >= size:
                     break
         except TruncatedStream:
             pass
-    return content[:SNIFF]
+    return bytes(content[:size])
 
 
 def _resume(file: InputFile, position: SourcePosition | None, opener: InputOpener) -> int | None:
@@ -124,7 +138,15 @@ def _resume(file: InputFile, position: SourcePosition | None, opener: InputOpene
                 "deliver the new content under a new name"
             )
     end = max((covered.end for covered in position.ranges), default=0)
-    return position.resume if _has_more(file, end, opener) else None
+    if not _has_more(file, end, opener):
+        return None
+    return end if _is_whole(file, position.resume, end, opener) else position.resume
+
+
+def _is_whole(file: InputFile, start: int, end: int, opener: InputOpener) -> bool:
+    """Whether the line that the file ended in was whole all the same, and so was dealt with."""
+    text = b"".join(_content(file, start, end, opener)).removeprefix(BOM).strip()
+    return text.startswith(b"{") and end_of_text(text, 0) == len(text)
 
 
 def _digest(file: InputFile, start: int, end: int, opener: InputOpener) -> str:

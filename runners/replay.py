@@ -16,7 +16,7 @@ from runners.direct import DirectRunner
 from runners.progress import shown_progress
 from runners.report import Report
 from schemas.delivery import ERRORS
-from stores.log import DeliveryLog, new_run_id
+from stores.log import DeliveryLog, Run, new_run_id
 from stores.objects.port import ObjectInfo, ObjectStore
 from transforms.letters import LetterFilter, letter_blocks
 from transforms.stages import CommitPlan
@@ -32,11 +32,14 @@ def replay_round(
     """
     began = time.monotonic()
     log = DeliveryLog(delivery.store)
+    # Known before the letters are listed: whoever takes the same ones commits after this.
+    last_commit = log.last_number()
     prepare_lake(log, delivery)
     found = [info for info in letter_files(delivery.store) if _concerns(info, delivery, chosen)]
     if not found:
         return Report()
-    report = _replay(delivery, chosen, found, log, runner, console)
+    run = log.begin(new_run_id(datetime.now(UTC)), last_commit)
+    report = _replay(delivery, chosen, found, log, run, runner, console)
     seconds = time.monotonic() - began
     return replace(
         report,
@@ -63,12 +66,12 @@ def _replay(
     chosen: LetterFilter,
     found: list[ObjectInfo],
     log: DeliveryLog,
+    run: Run,
     runner: DirectRunner,
     console: Console,
 ) -> Report:
     now = datetime.now(UTC)
     paths = tuple(info.key for info in found)
-    run = log.begin(new_run_id(now))
     with alive_run(log, run), work_folder(delivery, run.run_id) as folder:
         plan = CommitPlan(run, "replay", {}, removed=paths)
         destination = Destination(delivery.store, delivery.output, folder, plan, now)

@@ -6,8 +6,9 @@ single-threaded, with all modules loaded; it forks a worker whenever the runner 
 few milliseconds. The runner asks through Beam's external worker pool service, the same protocol
 that a cluster uses.
 
-A worker dies with its parent, whatever kills that. If a worker dies on its own, ``on_death`` is
-called, because the runner itself would wait for it for ever.
+A worker dies with its parent, whatever kills that. If one of these processes dies on its own,
+``on_death`` is called, because the runner itself would wait for it for ever. Signals that ask the
+whole group to end are left to the parent, which decides when its round is over.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -36,10 +38,11 @@ class WorkerForks:
     def __init__(self, on_death: Callable[[int], None]) -> None:
         """Fork. Call before any thread is started and before gRPC is used."""
         self._ours, theirs = socket.socketpair()
+        parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
             self._ours.close()
-            _serve_forks(theirs)
+            _serve_forks(theirs, parent)
         theirs.close()
         self._on_death = on_death
         self._closing = False
@@ -61,17 +64,19 @@ class WorkerForks:
         self._closing = True
         self._server.stop(0)
         self._ours.close()
-        os.kill(self._pid, signal.SIGTERM)
+        os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
 
     def _watch(self) -> None:
-        """Read the forking process's reports of workers that ended badly."""
-        with self._ours.makefile("r") as reports:
-            try:
-                for line in reports:
-                    self._on_death(int(line))
-            except OSError:
-                return
+        """Read the forking process's reports of workers that ended badly, and its own end."""
+        with self._ours.makefile("r") as reports, suppress(OSError):
+            for line in reports:
+                self._died(int(line))
+        self._died(-signal.SIGKILL)
+
+    def _died(self, status: int) -> None:
+        if not self._closing:
+            self._on_death(status)
 
 
 class _Servicer(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
@@ -90,16 +95,18 @@ class _Servicer(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         return beam_fn_api_pb2.StopWorkerResponse()
 
 
-def _serve_forks(connection: socket.socket) -> None:
+def _serve_forks(connection: socket.socket, parent: int) -> None:
     """The forking process: fork a worker for each line that comes in. Never returns."""
-    _die_with_parent()
+    _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: _reap(connection))
+    this = os.getpid()
     with connection.makefile("r") as wishes:
         for line in wishes:
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                _run_worker(json.loads(line))
+                _run_worker(json.loads(line), this)
     os._exit(0)
 
 
@@ -115,18 +122,21 @@ def _reap(connection: socket.socket) -> None:
             connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
-def _run_worker(wish: dict[str, str]) -> None:
-    _die_with_parent()
+def _run_worker(wish: dict[str, str], parent: int) -> None:
+    _die_with(parent)
+    # Beam prints what a stage raises, values and all; whoever runs the pipeline is told it anyway.
+    sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
     status = 1
     try:
         SdkHarness(wish["control"], worker_id=wish["id"]).run()
         status = 0
     finally:
-        sys.stderr.flush()
         os._exit(status)
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """Ask the kernel to kill this process when its parent dies (Linux; elsewhere gRPC tells)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before it could be asked
+        os._exit(1)

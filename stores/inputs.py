@@ -7,7 +7,6 @@ an export, are no inputs when a folder or glob finds them.
 
 from __future__ import annotations
 
-import fnmatch
 import io
 import os
 import re
@@ -16,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from schemas.errors import InputError, ObjectMissing
+from schemas.errors import InputError, ObjectMissing, UsageError
 from schemas.inputs import Compression, Split
 from stores.objects import S3Settings, split_uri
 from stores.objects.port import ObjectInfo, ObjectStore
 
 _WILD = re.compile(r"[*?\[]")
+_TOKEN = re.compile(r"\*\*/|\*\*|\[[!^]?\]?[^\]]*\]|.", re.DOTALL)
+_TRANSLATIONS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 @dataclass(frozen=True)
@@ -102,32 +103,44 @@ def _root_of(pattern: str, key: str) -> str:
 
 
 def _matches(store: ObjectStore, key: str) -> Iterator[ObjectInfo]:
-    wild = _WILD.search(key)
-    if wild is not None:
-        fixed = key[: wild.start()]
-        accepts = _glob(key)
-        yield from (info for info in store.list(fixed) if accepts(info.key) and _is_data(info.key))
-        return
     single = store.head(key) if key and not key.endswith("/") else None
     if single is not None:
         yield single
         return
-    folder = key.rstrip("/") + "/" if key else ""
-    yield from (info for info in store.list(folder) if _is_data(info.key[len(folder) :]))
+    wild = _WILD.search(key)
+    if wild is not None:
+        yield from _data_below(store, key[: wild.start()], _glob(key))
+    else:
+        yield from _data_below(store, key.rstrip("/") + "/" if key else "", lambda _: True)
+
+
+def _data_below(
+    store: ObjectStore, start: str, accepts: Callable[[str], bool]
+) -> Iterator[ObjectInfo]:
+    """Accepted files whose keys begin with ``start``; only names after its folder may hide them."""
+    folder = start.rpartition("/")[0]
+    for info in store.list(start):
+        if accepts(info.key) and _is_data(info.key[len(folder) :]):
+            yield info
 
 
 def _glob(pattern: str) -> Callable[[str], bool]:
-    """``*`` and ``?`` stay within a folder's name, ``**`` crosses folders."""
-    parts = [_part(part) for part in re.split(r"(\*\*/?)", pattern)]
-    matcher = re.compile("".join(parts) + r"\Z")
-    return lambda key: matcher.match(key) is not None
+    """``*``, ``?`` and ``[...]`` stay within a folder's name, ``**`` crosses folders."""
+    try:
+        matcher = re.compile("".join(map(_translated, _TOKEN.findall(pattern))), re.DOTALL)
+    except re.error as error:
+        raise UsageError(f"{pattern}: is no glob: {error.msg}") from error
+    return lambda key: matcher.fullmatch(key) is not None
 
 
-def _part(part: str) -> str:
-    if part.startswith("**"):
-        return "(?:.*/)?" if part.endswith("/") else ".*"
-    translated = fnmatch.translate(part).removeprefix("(?s:").removesuffix(r")\Z")
-    return translated.replace(".*", "[^/]*").replace("(?>[^/]*?", "(?>[^/]*?")
+def _translated(token: str) -> str:
+    if token in _TRANSLATIONS:
+        return _TRANSLATIONS[token]
+    if len(token) > 1:
+        negated = token[1] in "!^"
+        members = re.sub(r"([\\\[&~|])", r"\\\1", token[2 if negated else 1 : -1])
+        return f"(?!/)[{'^' if negated else ''}{members}]"
+    return re.escape(token)
 
 
 def _is_data(key: str) -> bool:

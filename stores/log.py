@@ -14,6 +14,10 @@ gives up if both read the same source.
 
 ``recover`` mends all three: every run leaves a marker in ``_lethe/runs/`` before it stages
 anything, and a marker whose process is gone tells of a run to be finished or cleared.
+
+A run is cleared only after an entry of the log says that it is **abandoned**. That entry takes the
+number that the run would have to take, so a process that was only paused, or that is not quite
+dead, finds it there and cannot commit files that have been cleared meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,14 +33,18 @@ from typing import Any
 
 import msgspec
 
-from schemas.delivery import Partition
+from schemas.delivery import Counts, Partition, summary
 from schemas.errors import LakeError, ObjectExists, ObjectMissing
 from schemas.inputs import SourcePosition
+from stores.objects.keys import STAGING
 from stores.objects.port import ObjectStore, StagedObject
 
 LOG = "_lethe/log/"
 RUNS = "_lethe/runs/"
 SNAPSHOTS = "_lethe/positions/"
+
+ABANDONED = "abandoned"
+"""The kind of a log entry without files: its run ended before it could commit."""
 
 VERSION = 1
 SNAPSHOT_EVERY = 50
@@ -120,7 +128,15 @@ class Recovery:
     published: int = 0
     discarded: int = 0
     waiting: tuple[str, ...] = ()
-    """Runs of other machines that may be alive, or have not been silent for long enough."""
+    """Runs that are alive, or on another machine and not silent for long enough."""
+
+
+@dataclass(frozen=True)
+class Positions:
+    """How far every source, by its URI, has been delivered by commit ``number``."""
+
+    number: int
+    sources: Mapping[str, SourcePosition]
 
 
 @dataclass(frozen=True)
@@ -161,22 +177,25 @@ class DeliveryLog:
         number = 0 if snapshot is None else snapshot.number
         start = _log_key(number) if number else ""
         for info in self._store.list(LOG, start_after=start):
-            number = int(info.key.removeprefix(LOG).removesuffix(".json"))
+            number = _number_of(info.key)
         return number
 
-    def positions(self) -> dict[str, SourcePosition]:
-        """How far every source has been delivered, by its URI."""
-        snapshot = self._snapshot()
-        positions: dict[str, SourcePosition] = {}
-        if snapshot is not None:
-            _advance(positions, snapshot.sources)
-        for commit in self.commits(after=0 if snapshot is None else snapshot.number):
-            _advance(positions, commit.sources)
-        return positions
+    def positions(self) -> Positions:
+        """How far every source has been delivered. Raises ``LakeError`` on a bad log entry."""
+        snapshot = self._snapshot() or _Snapshot(0, ())
+        number, sources = snapshot.number, {source.uri: source for source in snapshot.sources}
+        for commit in self.commits(after=number):
+            number = commit.number
+            _advance(sources, commit.sources)
+        return Positions(number, sources)
 
-    def begin(self, run_id: str) -> Run:
-        """Leave the run's marker. Call before anything is staged."""
-        run = Run(run_id, self.owner, self.last_number())
+    def begin(self, run_id: str, last_commit: int) -> Run:
+        """Leave the run's marker. Call before anything is staged.
+
+        ``last_commit`` is the newest commit that the run's plan knows of; what is committed after
+        it is compared with what the run did.
+        """
+        run = Run(run_id, self.owner, last_commit)
         self._store.put(_run_key(run_id), msgspec.json.encode(run))
         return run
 
@@ -185,32 +204,80 @@ class DeliveryLog:
         self._store.put(_run_key(run.run_id), msgspec.json.encode(run))
 
     def finish(self, run: Run) -> None:
-        """End a run, committed or not: publish what it committed, clear what else it staged."""
-        committed = self._find_commit(run)
-        if committed is not None:
-            self._publish(committed)
+        """End a run, committed or not: publish what it committed, clear what else it staged.
+
+        Only for a run that can no longer commit; ``abandon`` is for any other.
+        """
+        self._publish_committed(run)
         self._store.clear_staging(run.run_id)
         self._store.delete(_run_key(run.run_id))
 
+    def abandon(self, run: Run) -> bool:
+        """End a run that may not know it yet; whether that was before it committed.
+
+        From then on it cannot commit, even if it is alive.
+        """
+        nothing = Commit(0, run.run_id, ABANDONED, self._clock(), (), (), summary(Counts()))
+        entry = self._append(run, nothing)
+        self.finish(run)
+        return entry.kind == ABANDONED
+
     def commit_of(self, run: Run) -> Commit:
         """The commit that a run made. Raises ``LakeError`` if it made none."""
-        committed = self._find_commit(run)
-        if committed is None:
-            raise LakeError(f"run {run.run_id} ended without a commit")
-        return committed
+        for commit in self.commits(after=run.last_commit):
+            if commit.run_id == run.run_id:
+                return commit
+        raise LakeError(f"run {run.run_id} ended without a commit")
 
     def commit(self, run: Run, draft: Commit) -> Commit:
         """Append ``draft`` under the next free number, and publish its files.
 
         Called again for a run that has committed already, it returns that commit. Raises
-        ``SourceTaken`` if another delivery has covered one of its sources since ``run`` began.
+        ``SourceTaken`` if another delivery has covered one of its sources since the commit that
+        ``run`` began from, and ``LakeError`` if the run was taken for dead meanwhile.
         """
         self._store.settle(run.run_id)
+        commit = self._append(run, draft)
+        if commit.kind == ABANDONED:
+            raise LakeError(
+                f"run {run.run_id} was silent for so long that another one took it for dead and "
+                "cleared its files: nothing was delivered: run again"
+            )
+        self._publish(commit)
+        self._snapshot_if_due(commit)
+        return commit
+
+    def recover(self) -> Recovery:
+        """Finish or clear the runs whose process is gone; publish what others have committed."""
+        # Staging is looked at first: what lies there without a marker then has lost it for good.
+        staged = self._runs_with_staging()
+        result = Recovery()
+        for info in list(self._store.list(RUNS)):
+            staged.discard(info.key.removeprefix(RUNS).removesuffix(".json"))
+            try:
+                run = _decode(info.key, self._store.read(info.key), Run)
+            except ObjectMissing:
+                continue
+            result = self._recover_run(run, info.modified, result)
+        for run_id in staged:
+            self._store.clear_staging(run_id)
+        return result
+
+    def _recover_run(self, run: Run, seen: datetime, result: Recovery) -> Recovery:
+        if self._may_be_alive(run, seen):
+            self._publish_committed(run)
+            return replace(result, waiting=(*result.waiting, run.run_id))
+        if self.abandon(run):
+            return replace(result, discarded=result.discarded + 1)
+        return replace(result, published=result.published + 1)
+
+    def _append(self, run: Run, draft: Commit) -> Commit:
+        """Write ``draft`` as the run's one entry of the log; the entry it has, if there is one."""
         number = run.last_commit
         while True:
             for other in self.commits(after=number):
                 if other.run_id == run.run_id:
-                    return self._publish(other)
+                    return other
                 _refuse_overlap(draft, other)
                 number = other.number
             commit = replace(draft, number=number + 1, committed_at=self._clock())
@@ -218,31 +285,11 @@ class DeliveryLog:
                 self._store.put_if_absent(_log_key(commit.number), msgspec.json.encode(commit))
             except ObjectExists:
                 continue
-            self._publish(commit)
-            self._snapshot_if_due(commit)
             return commit
 
-    def recover(self) -> Recovery:
-        """Finish or clear the runs whose process is gone."""
-        result = Recovery()
-        for info in list(self._store.list(RUNS)):
-            try:
-                run = _decode(info.key, self._store.read(info.key), Run)
-            except ObjectMissing:
-                continue
-            if self._may_be_alive(run, info.modified):
-                result = replace(result, waiting=(*result.waiting, run.run_id))
-                continue
-            if self._find_commit(run) is None:
-                result = replace(result, discarded=result.discarded + 1)
-            else:
-                result = replace(result, published=result.published + 1)
-            self.finish(run)
-        return result
-
-    def _find_commit(self, run: Run) -> Commit | None:
-        commits = self.commits(after=run.last_commit)
-        return next((commit for commit in commits if commit.run_id == run.run_id), None)
+    def _runs_with_staging(self) -> set[str]:
+        staged = self._store.list(f"{STAGING}/")
+        return {info.key.removeprefix(f"{STAGING}/").partition("/")[0] for info in staged}
 
     def _may_be_alive(self, run: Run, seen: datetime) -> bool:
         if run.owner == self.owner:
@@ -251,11 +298,17 @@ class DeliveryLog:
             return run.owner.is_running()
         return (self._clock() - seen).total_seconds() < STALE_AFTER
 
-    def _publish(self, commit: Commit) -> Commit:
-        self._store.publish(file.staged for file in commit.files)
+    def _publish_committed(self, run: Run) -> None:
+        """Publish what a run has committed, less what later commits have taken out again."""
+        later = self.commits(after=run.last_commit)
+        commit = next((other for other in later if other.run_id == run.run_id), None)
+        if commit is not None:
+            self._publish(commit, {path for other in later for path in other.removed})
+
+    def _publish(self, commit: Commit, gone: Set[str] = frozenset()) -> None:
+        self._store.publish(file.staged for file in commit.files if file.path not in gone)
         for path in commit.removed:
             self._store.delete(path)
-        return commit
 
     def _snapshot(self) -> _Snapshot | None:
         latest = None
@@ -268,8 +321,9 @@ class DeliveryLog:
     def _snapshot_if_due(self, commit: Commit) -> None:
         if commit.number % SNAPSHOT_EVERY:
             return
-        snapshot = _Snapshot(commit.number, tuple(self.positions().values()))
-        self._store.put(f"{SNAPSHOTS}{commit.number:020d}.json", msgspec.json.encode(snapshot))
+        positions = self.positions()
+        snapshot = _Snapshot(positions.number, tuple(positions.sources.values()))
+        self._store.put(f"{SNAPSHOTS}{positions.number:020d}.json", msgspec.json.encode(snapshot))
 
 
 def _advance(positions: dict[str, SourcePosition], sources: Iterable[SourcePosition]) -> None:
@@ -295,6 +349,13 @@ def _log_key(number: int) -> str:
     return f"{LOG}{number:020d}.json"
 
 
+def _number_of(key: str) -> int:
+    name = key.removeprefix(LOG).removesuffix(".json")
+    if not name.isdecimal():
+        raise LakeError(f"{key}: is no log entry: its name must be a number and .json")
+    return int(name)
+
+
 def _run_key(run_id: str) -> str:
     return f"{RUNS}{run_id}.json"
 
@@ -307,13 +368,14 @@ def _decode(key: str, content: bytes, kind: type[Any]) -> Any:
 
 
 def _process_start(pid: int) -> str:
-    """When a process began, in the kernel's clock ticks; "" if there is no such process."""
+    """When a process began, in the kernel's clock ticks; "" if there is none, or it has ended."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rpartition(")")[2].split()[19]
+        state, *_, started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:20]
+        # A zombie has ended; it is only that its parent has not asked how.
+        return "" if state in {"Z", "X"} else started
     except FileNotFoundError:
         return _process_start_without_proc(pid)
-    except (OSError, IndexError):
+    except (OSError, ValueError):
         return ""
 
 

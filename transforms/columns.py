@@ -212,6 +212,7 @@ class ScalarReader(Reader):
     ) -> None:
         super().__init__(nullable)
         self.value_type = types[1] if nullable else types[0]
+        self._always_filled = not self.value_type.__struct_defaults__
         self.arrow_type = arrow_type(kind)
         self.set_tag = tag + "S"
         self._content = attrgetter(tag)
@@ -220,6 +221,8 @@ class ScalarReader(Reader):
     def read(self, values: list[Any]) -> Column:
         contents = self.contents(values)
         array, faults = self.build(contents)
+        if self._always_filled:
+            return Column(array, 2, faults)
         keys, hollow = self.keys(values, contents)
         return Column(array, keys, faults + hollow)
 

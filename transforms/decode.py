@@ -8,10 +8,12 @@ is not explained by unknown fields, go the strict way, which tells good from bad
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -30,6 +32,7 @@ from schemas.changes import (
     InputFormat,
     Position,
     Reject,
+    Replayed,
     Stage,
     TypedChanges,
 )
@@ -42,14 +45,15 @@ from transforms.columns import (
     Column,
     ImageReader,
     RowFault,
+    StringValue,
     total_keys,
 )
 from transforms.envelopes import (
     INNER_MEMBERS,
+    EventUnwrapper,
     NeedsCare,
     Opened,
     opener_for,
-    unwrap_event,
 )
 from transforms.keys import (
     count_keys,
@@ -67,7 +71,20 @@ from transforms.unknown import UnknownFinder
 
 _TYPE_MARK = b'"type":{"S":"'
 
+
+class _Typed(msgspec.Struct, gc=False):
+    """An image of which only the type is read."""
+
+    type: StringValue
+
+
+_decode_type = msgspec.json.Decoder(_Typed).decode
+
 _NESTED = frozenset({InputFormat.LAMBDA_KINESIS, InputFormat.LAMBDA_DYNAMODB})
+
+
+_FAR = 10**30
+"""Stands for all change times beyond it, which are too far even for a floating point number."""
 
 
 class UnknownFields(StrEnum):
@@ -86,8 +103,8 @@ class _Records:
     """
 
     contents: Sequence[bytes]
-    documents: Sequence[int]
-    indexes: Sequence[int]
+    documents: npt.NDArray[np.int32]
+    indexes: npt.NDArray[np.int32]
 
 
 @dataclass
@@ -99,6 +116,13 @@ class _Group:
     records: list[int] = field(default_factory=list)
     indexes: list[int] = field(default_factory=list)
     extras: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def adders(
+        self,
+    ) -> tuple[Callable[[Any], None], Callable[[Opened], None], Callable[[int], None]]:
+        """What adds an image, what was opened, and the record it was in: the hot path's ``add``."""
+        return self.images.append, self.opened.append, self.records.append
 
     def add(self, image: Any, opened: Opened, record: int, index: int) -> None:
         self.images.append(image)
@@ -128,6 +152,7 @@ class Decoder:
             for name, reader in self.readers.items()
             if name in wanted
         }
+        self.unwanted = frozenset(registry.types) - wanted
         self.strict = StrictDecoder(registry, self.readers, wanted)
 
     def decode(self, block: Block) -> ChangeBatch:
@@ -163,21 +188,44 @@ class _BlockDecoding:
 
     def _decode_fast(self) -> dict[str, _Group]:
         """Groups of decoded images by type; records that raise are left for care."""
-        groups: dict[bytes, _Group] = defaultdict(_Group)
+        groups = {name: _Group() for name in self._decoder.image_decoders}
+        unwanted = {name.encode(): _Group() for name in self._decoder.unwanted}
+        targets = {
+            name: (self._decoder.image_decoders.get(name, _decode_type), *group.adders)
+            for name, group in (groups | unwanted).items()
+        }
         open_envelope = self._opener.open
-        decoders = self._decoder.image_decoders
         for number, content in enumerate(self._records.contents):
             try:
                 opened = open_envelope(content)
-                raw = opened.image
-                begin = raw.index(_TYPE_MARK) + len(_TYPE_MARK)
-                name = raw[begin : raw.index(b'"', begin)]
-                image = decoders[name](raw)
+                # Perhaps of another place in the record; then the image's own type will differ.
+                begin = content.index(_TYPE_MARK) + len(_TYPE_MARK)
+                name = content[begin : content.index(b'"', begin)]
+                decode, add_image, add_opened, add_record = targets[name]
+                add_image(decode(opened.image))
             except (NeedsCare, msgspec.MsgspecError, ValueError, KeyError, RecursionError):
                 self._careful.append(number)
                 continue
-            groups[name].add(image, opened, number, self._records.indexes[number])
-        return {name.decode(): group for name, group in groups.items()}
+            add_opened(opened)
+            add_record(number)
+        self._leave_out(unwanted)
+        return self._with_indexes(groups)
+
+    def _leave_out(self, unwanted: Mapping[bytes, _Group]) -> None:
+        """Count the changes of types that were not asked for; nothing else in them is judged."""
+        for name, group in unwanted.items():
+            for image, record in zip(group.images, group.records, strict=True):
+                if name.decode() == image.type.S:
+                    self._filtered += 1
+                else:
+                    self._careful.append(record)
+
+    def _with_indexes(self, groups: Mapping[bytes, _Group]) -> dict[str, _Group]:
+        """The groups that have changes, by the name as text."""
+        found = {name.decode(): group for name, group in groups.items() if group.images}
+        for group in found.values():
+            group.indexes = self._records.indexes[group.records].tolist()
+        return found
 
     def _vouched(self, groups: dict[str, _Group]) -> list[TypedChanges]:
         """The rows that the fast way can vouch for; the others' records are left for care."""
@@ -224,11 +272,11 @@ class _BlockDecoding:
 
     def _surplus_rows(self, name: str, group: _Group, expected: npt.NDArray[np.int64]) -> set[int]:
         """Rows whose images hold keys that are no plainly unknown fields."""
-        surplus = count_keys_by_text([opened.image for opened in group.opened]) - expected
+        surplus = count_keys_by_text([bytes(opened.image) for opened in group.opened]) - expected
         finder = UnknownFinder(self._decoder.readers[name].known)
         doubtful = set()
         for row in map(int, np.flatnonzero(surplus)):
-            unknown = finder.find(group.opened[row].image, int(surplus[row]))
+            unknown = finder.find(bytes(group.opened[row].image), int(surplus[row]))
             if unknown is None or (unknown and self._decoder.policy is UnknownFields.REJECT):
                 doubtful.add(row)
             else:
@@ -265,7 +313,7 @@ class _BlockDecoding:
         groups: dict[str, _Group] = defaultdict(_Group)
         for number in sorted(set(self._careful)):
             for outcome in self._decoder.strict.decode(self._records.contents[number]):
-                index = self._records.indexes[number] + outcome.index
+                index = int(self._records.indexes[number]) + outcome.index
                 match outcome:
                     case NotWanted():
                         self._filtered += 1
@@ -341,33 +389,37 @@ def reject(
     return Reject(
         fault=fault,
         stage=stage,
-        origin=block.position(document, index) if replayed is None else replayed.origin,
+        origin=block.position(document, index) if replayed is None else _again(replayed, index),
         original=original,
         record_type=record_type,
         attempt=1 if replayed is None else replayed.attempt,
     )
 
 
+def _again(replayed: Replayed, index: int) -> Position:
+    """Where a record stood at first that is one of those in a replayed document."""
+    return replace(replayed.origin, index=replayed.origin.index + index)
+
+
 def _records(block: Block) -> _Records:
     if block.format not in _NESTED:
-        plain = range(len(block.documents))
-        return _Records(block.documents, plain, np.zeros(len(plain), np.int64).tolist())
-    contents: list[bytes] = []
-    documents: list[int] = []
-    indexes: list[int] = []
-    for number, document in enumerate(block.documents):
-        inner = unwrap_event(document, block.format)
-        contents += inner
-        documents += [number] * len(inner)
-        indexes += range(len(inner))
-    return _Records(contents, documents, indexes)
+        count = len(block.documents)
+        return _Records(
+            block.documents, np.arange(count, dtype=np.int32), np.zeros(count, np.int32)
+        )
+    unwrapper = EventUnwrapper(block.format)
+    events = [unwrapper.unwrap(document) for document in block.documents]
+    sizes = list(map(len, events))
+    documents = np.repeat(np.arange(len(events), dtype=np.int32), sizes)
+    indexes = [np.arange(size, dtype=np.int32) for size in [0, *sizes]]
+    return _Records(list(chain.from_iterable(events)), documents, np.concatenate(indexes))
 
 
 def original_of(block: Block, document: int, index: int) -> bytes:
     """The bytes of one record of a block, without those that share its document."""
     text = block.documents[document]
-    inner = unwrap_event(text, block.format) if block.format in _NESTED else records_of(text)
-    return inner[index]
+    nested = block.format in _NESTED
+    return EventUnwrapper(block.format).unwrap(text)[index] if nested else records_of(text)[index]
 
 
 def _reader_reject(broken: BrokenBytes, source: str) -> Reject:
@@ -413,7 +465,7 @@ def _typed_changes(
         by_ttl=pa.array(ttl, pa.bool_()),
         change_time=change_time,
         change_id=pa.array(ids, pa.string()),
-        document=np.asarray(records.documents, np.int32)[group.records],
+        document=records.documents[group.records],
         index=np.array(group.indexes, np.int32),
     )
     return changes, faults
@@ -421,7 +473,9 @@ def _typed_changes(
 
 def _change_times(times: list[Any]) -> tuple[Any, dict[int, Fault]]:
     """Epoch numbers as timestamps. Their unit shows in their size: seconds, milli- or micro-."""
-    numbers = np.array([np.nan if time is None else time for time in times], np.float64)
+    if None in times:
+        times = [math.nan if time is None else time for time in times]
+    numbers = _as_floats(times)
     size = np.abs(numbers)
     scale = np.where(size < 1e11, 1e6, np.where(size < 1e14, 1e3, 1.0))
     micros = np.round(numbers * scale)
@@ -431,6 +485,13 @@ def _change_times(times: list[Any]) -> tuple[Any, dict[int, Fault]]:
     array = pa.array(valid, mask=absent | wrong).cast(TIMESTAMP)
     fault = Fault(ErrorCode.DATE_OUT_OF_RANGE, "change_time")
     return array, {int(row): fault for row in np.flatnonzero(wrong)}
+
+
+def _as_floats(times: list[Any]) -> npt.NDArray[np.float64]:
+    try:
+        return np.array(times, np.float64)
+    except OverflowError:
+        return np.array([time if abs(time) < _FAR else _FAR for time in times], np.float64)
 
 
 def _merge_types(typed: list[TypedChanges]) -> Iterator[TypedChanges]:

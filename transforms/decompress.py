@@ -96,9 +96,11 @@ def pieces(stream: BinaryIO, compression: Compression) -> Iterator[bytes]:
     make: Callable[[], _Decompressor] = _DECOMPRESSORS[compression]
     rest = b""
     while data := rest or stream.read(PIECE):
-        decompressor = make()
-        yield from _member(stream, decompressor, data)
-        rest = decompressor.unused_data.lstrip(b"\0")
+        rest = data.lstrip(b"\0")  # gzip pads with zeros between and after its members
+        if rest:
+            decompressor = make()
+            yield from _member(stream, decompressor, rest)
+            rest = decompressor.unused_data
 
 
 def _member(stream: BinaryIO, decompressor: _Decompressor, data: bytes) -> Iterator[bytes]:

@@ -14,19 +14,19 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from operator import attrgetter
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from schemas.changes import ErrorCode, Fault, InputFormat
 from transforms.attributes import Number
-from transforms.keys import count_keys, repeats_a_key
+from transforms.keys import count_keys, is_plain_name, repeats_a_key
 
 TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 """``userIdentity.principalId`` of a removal that the service made because a TTL ran out."""
@@ -38,11 +38,11 @@ _Members = Mapping[str, Raw]
 
 
 class Opened(Struct, gc=False):
-    """A change taken out of its envelope; ``image`` is raw bytes (fast) or parsed JSON (strict).
+    """A change taken out of its envelope; ``image`` is raw JSON (fast) or parsed (strict).
 
     ``time`` is an epoch number; its unit is told by its size. ``by_ttl`` is true for a removal
-    that the service made because a time-to-live ran out. ``envelope`` is what the fast way
-    decoded, for ``EnvelopeOpener.keys``.
+    that the service made because a time-to-live ran out. ``envelope`` and
+    ``other`` are for ``EnvelopeOpener.keys``: all that was decoded, and the image not delivered.
     """
 
     image: Any
@@ -51,6 +51,7 @@ class Opened(Struct, gc=False):
     time: float | None
     change_id: str | None
     envelope: Any = None
+    other: Any = UNSET
 
 
 class NeedsCare(Exception):
@@ -98,6 +99,10 @@ _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 
 _EVENT_SHELL = len(b'{"Records":[]}')
+_CHANGE_MEMBERS = frozenset({"eventName", "dynamodb"})
+_STREAM_MEMBERS = frozenset({"NewImage", "OldImage"})
+_ALWAYS_THERE = 3
+"""Keys of every change: eventName, dynamodb, and the image that is delivered."""
 _SAMPLES = 5
 _MOST_MEMBERS = 64
 """Members of a sample envelope above which it is no use as a sample."""
@@ -133,7 +138,7 @@ class ItemOpener(EnvelopeOpener):
         members = _decode_members(document)
         if "Item" not in members:
             raise NeedsCare
-        return Opened(bytes(members["Item"]), "INSERT", False, None, None, members)
+        return Opened(members["Item"], "INSERT", False, None, None, members)
 
     def keys(self, opened: Sequence[Opened]) -> tuple[int, list[Raw]]:
         keys = sum(len(change.envelope) for change in opened)
@@ -153,11 +158,13 @@ class ChangeOpener(EnvelopeOpener):
 
     def __init__(self, contents: Sequence[bytes]) -> None:
         members, stream = _sample(contents)
-        self._expected = len(members) + len(stream)
+        self._identity_expected = "userIdentity" in members
+        self._expected = _ALWAYS_THERE + len(members) + len(stream)
         self._type = _change_type(frozenset(members), frozenset(stream))
         self._decode = msgspec.json.Decoder(self._type).decode
         self._decode_any = msgspec.json.Decoder(_change_type(frozenset(), frozenset())).decode
-        self._unread = _containers(members) + [f"stream.{name}" for name in _containers(stream)]
+        self._unread = [f"envelope.{place}" for place in _containers(_Change, members)]
+        self._unread += [f"envelope.stream.{place}" for place in _containers(_Stream, stream)]
 
     def open(self, document: bytes) -> Opened:
         try:
@@ -165,29 +172,22 @@ class ChangeOpener(EnvelopeOpener):
         except msgspec.ValidationError:
             change = self._decode_any(document)
         name, stream, by_ttl = change.event_name, change.stream, False
+        image, other = stream.new_image, stream.old_image
         if name == "REMOVE":
-            image, by_ttl = stream.old_image, _is_ttl(change.identity)
-        else:
-            image = stream.new_image
+            image, other, by_ttl = other, image, _is_ttl(change.identity)
         if image is UNSET or name not in _EVENTS:
             raise NeedsCare
-        return Opened(bytes(image), name, by_ttl, stream.time, change.change_id, change)
+        return Opened(image, name, by_ttl, stream.time, change.change_id, change, other)
 
     def keys(self, opened: Sequence[Opened]) -> tuple[int, list[Raw]]:
-        envelopes = [change.envelope for change in opened]
-        streams = [envelope.stream for envelope in envelopes]
-        unused = [
-            s.new_image if e.event_name == "REMOVE" else s.old_image
-            for e, s in zip(envelopes, streams, strict=True)
-        ]
-        as_expected = [envelope for envelope in envelopes if type(envelope) is self._type]
-        # For each: eventName, dynamodb, an image; then what may be there.
-        keys = 3 * len(opened) + len(unused) - unused.count(UNSET)
-        keys += self._expected * len(as_expected)
-        keys += _present([change.time for change in opened])
-        keys += _present([change.change_id for change in opened])
-        keys += _identity_keys([envelope.identity for envelope in envelopes])
-        unread = [image for image in unused if image is not UNSET]
+        as_expected = [change for change in opened if type(change.envelope) is self._type]
+        unread = [change.other for change in opened if change.other is not UNSET]
+        keys = len(opened) * _ALWAYS_THERE + len(unread)
+        keys += len(as_expected) * (self._expected - _ALWAYS_THERE)
+        identities = [found for change in opened if (found := change.envelope.identity)]
+        keys += sum(map(_identity_keys, identities))
+        if not self._identity_expected:
+            keys += len(identities)
         for path in self._unread:
             unread += map(attrgetter(path), as_expected)
         return keys, unread
@@ -197,16 +197,8 @@ def _is_ttl(identity: Any) -> bool:
     return isinstance(identity, _Identity) and identity.principal == TTL_PRINCIPAL
 
 
-def _present(values: list[Any]) -> int:
-    return len(values) - values.count(None)
-
-
-def _identity_keys(identities: list[Any]) -> int:
-    given = len(identities) - identities.count(UNSET)
-    if identities.count(None) == given:
-        return given
-    found = [identity for identity in identities if isinstance(identity, _Identity)]
-    return given + _present([i.principal for i in found]) + _present([i.kind for i in found])
+def _identity_keys(identity: _Identity) -> int:
+    return (identity.principal is not None) + (identity.kind is not None)
 
 
 def _sample(contents: Sequence[bytes]) -> tuple[_Members, _Members]:
@@ -218,34 +210,45 @@ def _sample(contents: Sequence[bytes]) -> tuple[_Members, _Members]:
         except (msgspec.MsgspecError, ValueError, KeyError, RecursionError):
             continue
         if len(members) + len(stream) <= _MOST_MEMBERS:
-            return _without(members, _Change, "dynamodb"), _without(stream, _Stream)
+            return _counted(members, _CHANGE_MEMBERS), _counted(stream, _STREAM_MEMBERS)
     return {}, {}
 
 
-def _without(members: _Members, known: type[Struct], *others: str) -> _Members:
-    names = {*known.__struct_encode_fields__, *others}
-    return {name: raw for name, raw in sorted(members.items()) if name not in names}
+def _counted(members: _Members, otherwise: frozenset[str]) -> _Members:
+    """The members that are told from a sample; ``otherwise`` are counted in each record."""
+    return {
+        name: raw
+        for name, raw in sorted(members.items())
+        if name not in otherwise and is_plain_name(name)
+    }
 
 
-def _containers(members: _Members) -> list[str]:
-    """The struct's names of those members that hold objects or arrays."""
-    return [f"m{place}" for place, raw in enumerate(members.values()) if bytes(raw)[:1] in b"{["]
+def _containers(base: type[Struct], members: _Members) -> list[str]:
+    """How ``_expecting`` calls those members, unknown to ``base``, that hold objects or arrays."""
+    return [
+        f"m{place}"
+        for place, (name, raw) in enumerate(members.items())
+        if name not in base.__struct_encode_fields__ and bytes(raw)[:1] in b"{["
+    ]
 
 
 @lru_cache(maxsize=64)
 def _change_type(members: frozenset[str], stream: frozenset[str]) -> Any:
-    return _expecting(_Change, members, "stream", "dynamodb", _expecting(_Stream, stream))
+    inner = ("stream", _expecting(_Stream, stream), msgspec.field(name="dynamodb"))
+    return _expecting(_Change, members, inner)
 
 
-def _expecting(base: type[Struct], members: frozenset[str], *inner: Any) -> Any:
-    """``base`` with raw ``members``, which a document must have to be decoded."""
-    fields: list[Any] = [
-        (f"m{place}", Raw, msgspec.field(name=name)) for place, name in enumerate(sorted(members))
+def _expecting(base: type[Struct], members: frozenset[str], *more: Any) -> Any:
+    """``base`` with ``members``, which a document must have to be decoded, and ``more`` fields."""
+    hints = get_type_hints(base)
+    known = dict(zip(base.__struct_encode_fields__, base.__struct_fields__, strict=True))
+    fields = [
+        (known[name], hints[known[name]], msgspec.field(name=name))
+        if name in known
+        else (f"m{place}", Raw, msgspec.field(name=name))
+        for place, name in enumerate(sorted(members))
     ]
-    if inner:
-        name, encoded, kind = inner
-        fields.append((name, kind, msgspec.field(name=encoded)))
-    return msgspec.defstruct(base.__name__, fields, bases=(base,), kw_only=True, gc=False)
+    return msgspec.defstruct(base.__name__, [*fields, *more], bases=(base,), kw_only=True, gc=False)
 
 
 def opener_for(fmt: InputFormat, contents: Sequence[bytes]) -> EnvelopeOpener:
@@ -262,47 +265,58 @@ INNER_MEMBERS = ("dynamodb", "userIdentity")
 """Members of an envelope that are read themselves; see ``transforms.keys.repeats_a_key``."""
 
 
-def unwrap_event(document: bytes, fmt: InputFormat) -> list[bytes]:
-    """The records inside a Lambda event; the document itself if it cannot be taken apart.
+class EventUnwrapper:
+    """Takes the Lambda events of a block apart into the change records in them."""
 
-    A record stands for itself where nothing else can be had from it, as when its data is not
-    base64. Each is to be judged alone.
-    """
-    try:
-        if fmt is InputFormat.LAMBDA_DYNAMODB:
-            return list(map(bytes, _event_records(document)))
-        return _kinesis_data(document)
-    except (NeedsCare, msgspec.MsgspecError, ValueError, KeyError, RecursionError):
-        return _unwrap_carefully(document)
+    def __init__(self, fmt: InputFormat) -> None:
+        self._unwrap = self._stream_records if fmt is InputFormat.LAMBDA_DYNAMODB else self._data
+        self._decode: Callable[[bytes], Any] | None = None
+        self._keys = 0
 
+    def unwrap(self, document: bytes) -> list[bytes]:
+        """The records inside an event; the document itself if it cannot be taken apart.
 
-def _event_records(document: bytes) -> list[Raw]:
-    """The records of an event that has nothing else. Raises ``NeedsCare`` if it may have."""
-    records = _decode_event(document).Records
-    commas = max(len(records) - 1, 0)
-    if _EVENT_SHELL + commas + sum(len(bytes(record)) for record in records) != len(document):
-        raise NeedsCare
-    return records
+        A record stands for itself where nothing else can be had from it, as when its data is not
+        base64. Each is to be judged alone.
+        """
+        try:
+            return self._unwrap(document)
+        except (NeedsCare, msgspec.MsgspecError, ValueError, KeyError, RecursionError):
+            self._decode = None
+            return _unwrap_carefully(document)
 
+    def _stream_records(self, document: bytes) -> list[bytes]:
+        records = list(map(bytes, _decode_event(document).Records))
+        commas = max(len(records) - 1, 0)
+        if _EVENT_SHELL + commas + sum(map(len, records)) != len(document):
+            raise NeedsCare
+        return records
 
-def _kinesis_data(document: bytes) -> list[bytes]:
-    records = _event_records(document)
-    if not records:
-        return []
-    members = _decode_members(records[0])
-    inner = _decode_members(members["kinesis"])
-    record_type = _kinesis_type(frozenset(members), frozenset(inner))
-    decode = msgspec.json.Decoder(record_type).decode
-    data = [base64.b64decode(decode(raw).kinesis.data, validate=True) for raw in records]
-    if count_keys(document) != 1 + len(records) * (len(members) + len(inner)):
-        raise NeedsCare
-    return data
+    def _data(self, document: bytes) -> list[bytes]:
+        if self._decode is None:
+            self._expect(_decode_event(document).Records[:1])
+        assert self._decode is not None
+        records = self._decode(document).Records
+        if count_keys(document) != 1 + len(records) * self._keys:
+            raise NeedsCare
+        return [base64.b64decode(record.kinesis.data, validate=True) for record in records]
+
+    def _expect(self, sample: list[Raw]) -> None:
+        """Expect records to have the members of a sample; see ``ChangeOpener``."""
+        members = _decode_members(sample[0]) if sample else {}
+        inner = _decode_members(members["kinesis"]) if sample else {}
+        if not all(map(is_plain_name, [*members, *inner])):
+            raise NeedsCare
+        self._keys = len(members) + len(inner)
+        self._decode = _event_decoder(frozenset(members), frozenset(inner))
 
 
 @lru_cache(maxsize=64)
-def _kinesis_type(members: frozenset[str], inner: frozenset[str]) -> Any:
+def _event_decoder(members: frozenset[str], inner: frozenset[str]) -> Callable[[bytes], Any]:
     data = _expecting(_KinesisData, inner - {"data"})
-    return _expecting(_KinesisRecord, members - {"kinesis"}, "kinesis", "kinesis", data)
+    record = _expecting(_KinesisRecord, members - {"kinesis"}, ("kinesis", data))
+    event = msgspec.defstruct("Event", [("Records", list[record])])  # type: ignore[valid-type]
+    return msgspec.json.Decoder(event).decode
 
 
 def _unwrap_carefully(document: bytes) -> list[bytes]:
@@ -332,6 +346,8 @@ def split_records(document: bytes) -> tuple[bytes, list[bytes]]:
     Goes by brackets and commas alone, so that one broken record does not hide the others. For
     any other document: itself, and no records.
     """
+    if b'"Records"' not in document:
+        return document, []
     depth, begin, name = 0, -1, b""
     cuts: list[int] = []
     for part in _PART.finditer(document):

@@ -18,10 +18,14 @@ from schemas.changes import BrokenBytes, ErrorCode, Fault
 LARGEST = 10 * 1024 * 1024
 """Bytes of the largest document accepted; Kinesis itself takes records of at most 10 MiB."""
 
+_LONGEST_GAP = 1024
+"""White space looked for between two texts, where the first of them is too large to hold."""
+
 SAMPLE = 16 * 1024
 """Bytes that are kept of something too large to keep."""
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# A string that does not end here reaches to the end: its braces are no braces.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 _BOUNDARY = re.compile(rb"\}\s*(?=\{)")
 
 
@@ -63,18 +67,58 @@ def frame_stream(pieces: Iterable[bytes], start: int, size: int) -> Iterator[Fra
     """JSON texts that follow each other, about ``size`` bytes at a time.
 
     Where a text does not end, the next place that looks like a text's beginning ends it, so that
-    a broken record costs itself and not the rest of the file.
+    a broken record costs itself and not the rest of the file. A text above ``LARGEST`` is passed
+    over without being held, and reported as broken.
     """
-    held, offset = b"", start
+    framer = _StreamFramer(start, size)
     for piece in pieces:
-        held += piece
-        if len(held) < size:
-            continue
-        frames = _texts(held, offset, final=len(held) > LARGEST)
-        yield frames
-        held, offset = held[len(frames.data) :], frames.end
-    if held.strip():
-        yield _texts(held, offset, final=True)
+        yield from framer.feed(piece)
+    yield from framer.finish()
+
+
+class _StreamFramer:
+    """Cuts pieces into runs of whole JSON texts."""
+
+    def __init__(self, start: int, size: int) -> None:
+        self._offset = start
+        self._size = size
+        self._held = b""
+        self._large: BrokenBytes | None = None
+
+    def feed(self, piece: bytes) -> Iterator[Frames]:
+        self._held += piece
+        if self._large is not None:
+            yield self._pass_over(final=False)
+        if self._large is None and len(self._held) >= self._size:
+            frames = _texts(self._held, self._offset, final=False)
+            yield self._taken(frames)
+            if len(self._held) > LARGEST:
+                self._large = _too_large(self._offset, self._held)
+                yield self._pass_over(final=False)
+
+    def finish(self) -> Iterator[Frames]:
+        """What is left at the end of the file: perhaps a text that nothing ends."""
+        if self._large is not None:
+            yield self._pass_over(final=True)
+        if self._held:
+            yield self._taken(_texts(self._held, self._offset, final=True))
+
+    def _pass_over(self, final: bool) -> Frames:
+        """Frames of what belongs to the text that is too large; it ends where another begins."""
+        boundary = _BOUNDARY.search(self._held)
+        stop = len(self._held) - _LONGEST_GAP if boundary is None else boundary.start() + 1
+        if boundary is None and final:
+            stop = len(self._held)
+        broken: tuple[BrokenBytes, ...] = ()
+        if (boundary is not None or final) and self._large is not None:
+            broken, self._large = (self._large,), None
+        data = self._held[: max(stop, 0)]
+        return self._taken(Frames([], np.zeros(0, np.int64), self._offset, data, broken))
+
+    def _taken(self, frames: Frames) -> Frames:
+        self._held = self._held[len(frames.data) :]
+        self._offset = frames.end
+        return frames
 
 
 class _LineFramer:
@@ -149,9 +193,9 @@ def _lines(data: bytes, start: int) -> Frames:
     documents.pop()
     lengths = np.fromiter(map(len, documents), np.int64, len(documents)) + 1
     starts = start + np.cumsum(lengths) - lengths
-    if len(data) <= LARGEST or int(lengths.max()) <= LARGEST:
+    if len(data) <= LARGEST or int(lengths.max()) - 1 <= LARGEST:
         return Frames(documents, starts, start, data)
-    kept = lengths <= LARGEST
+    kept = lengths - 1 <= LARGEST
     broken = tuple(
         _too_large(int(starts[place]), documents[place]) for place in np.flatnonzero(~kept)
     )
@@ -164,14 +208,17 @@ def _too_large(offset: int, data: bytes) -> BrokenBytes:
 
 
 def _texts(held: bytes, offset: int, final: bool) -> Frames:
+    """The texts that end in ``held``; with ``final``, also the one that does not."""
     documents, starts, broken = [], [], []
     position, unterminated = _next_text(held, 0), False
     while position < len(held):
         stop = end_of_text(held, position)
-        if stop < 0 and not final:
+        if stop < 0 and not final and len(held) - position <= LARGEST:
             break
         if stop < 0:
             boundary = _BOUNDARY.search(held, position)
+            if boundary is None and not final:
+                break
             unterminated = boundary is None
             stop = len(held) if boundary is None else boundary.start() + 1
         if stop - position > LARGEST:
@@ -190,11 +237,10 @@ def end_of_text(held: bytes, start: int) -> int:
     What begins with neither a brace nor a bracket ends before the next brace.
     """
     if held[start : start + 1] not in {b"{", b"["}:
-        brace = held.find(b"{", start)
-        return len(held) if brace < 0 else brace
-    boundary = held.find(b"}{", start)
-    if boundary >= 0 and _balanced(held[start : boundary + 1]):
-        return boundary + 1
+        return held.find(b"{", start)
+    boundary = _BOUNDARY.search(held, start)
+    if boundary is not None and _balanced(held[start : boundary.start() + 1]):
+        return boundary.start() + 1
     return _scan(held, start)
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import msgspec
 import numpy as np
 
-from schemas.changes import Block, InputFormat, Position, Replayed
+from schemas.changes import Block, InputFormat, Position, Replayed, Stage
 from schemas.delivery import DeadLetter, decode_dead_letter, original_bytes
 from schemas.errors import LakeError
 
@@ -19,13 +19,17 @@ _LETTERS_A_BLOCK = 2_000
 
 @dataclass(frozen=True)
 class LetterFilter:
-    """Which dead letters are replayed: by error code, and by time (inclusive); None means any."""
+    """Which dead letters are replayed: by error code, and by time (inclusive); None means any.
+
+    Never those of the reading stage: they hold no record that could be tried again, only a sample
+    of a file that has to be delivered anew, once it is mended.
+    """
 
     code: str | None = None
     since: datetime | None = None
 
     def accepts(self, letter: DeadLetter) -> bool:
-        if self.code is not None and letter.code != self.code:
+        if letter.stage == Stage.READ or self.code not in {None, letter.code}:
             return False
         return self.since is None or letter.time >= self.since
 

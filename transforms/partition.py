@@ -126,7 +126,10 @@ class Spill:
                 yield from self._spill_rows(sink, str(path), counts)
                 yield from self._spill_letters(sink, str(path))
         except OSError as error:
-            raise StoreFull(f"{self._folder}: cannot spill rows here: {error.strerror}") from error
+            raise StoreFull(
+                f"{self._folder}: cannot spill rows here: {error.strerror}: free some room or set "
+                "another work folder"
+            ) from error
         self._held.clear()
         self._letters.clear()
         self._size = 0

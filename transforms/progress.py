@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.errors import StoreFull
+
 _RECORD = struct.Struct("<QQQ")
 
 
@@ -32,14 +34,23 @@ class ProgressFile:
         self._file: int | None = None
 
     def add(self, size: int, records: int, dead_letters: int) -> None:
+        """Count some more. Raises ``StoreFull`` if the folder takes no file."""
         progress = self._progress
         progress.bytes += size
         progress.records += records
         progress.dead_letters += dead_letters
+        try:
+            self._write(_RECORD.pack(progress.bytes, progress.records, progress.dead_letters))
+        except OSError as error:
+            raise StoreFull(
+                f"{self._folder}: cannot write here: {error.strerror}: free some room or set "
+                "another work folder"
+            ) from error
+
+    def _write(self, state: bytes) -> None:
         if self._file is None:
             path = self._folder / f"{os.getpid()}-{id(self):x}.progress"
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-        state = _RECORD.pack(progress.bytes, progress.records, progress.dead_letters)
         os.pwrite(self._file, state, 0)
 
     def close(self) -> None:

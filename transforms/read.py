@@ -31,15 +31,14 @@ def read_split(stream: BinaryIO, split: Split) -> Iterator[Block | Covered]:
     account = _Account(split)
     try:
         for frames in _frames(account, stream, split):
-            account.add(frames)
-            yield _block(frames, split)
-    except TruncatedStream:
-        yield account.broken_end(ErrorCode.TRUNCATED_COMPRESSION)
+            yield _block(account.add(frames), split)
     except _OtherEncoding as error:
         account.digest.update(error.first)
         account.end += len(error.first)
         yield account.broken_end(ErrorCode.UNSUPPORTED_ENCODING, error.first[:SAMPLE])
-    if account.is_empty_file:
+    if account.is_cut_off:
+        yield account.broken_end(ErrorCode.TRUNCATED_COMPRESSION, account.half[:SAMPLE])
+    elif account.is_empty_file:
         yield account.broken_end(ErrorCode.EMPTY_FILE)
     yield account.covered()
 
@@ -58,16 +57,28 @@ class _Account:
     def __init__(self, split: Split) -> None:
         self.digest = xxhash.xxh3_128()
         self.start = self.end = self.resume = split.start
+        self.is_cut_off, self.half = False, b""
         self._split = split
 
     def begin_at(self, offset: int) -> None:
         self.start = self.end = self.resume = offset
 
-    def add(self, frames: Frames) -> None:
+    def until_cut_off(self, content: Iterator[bytes]) -> Iterator[bytes]:
+        """The content up to where its compression breaks, if it does."""
+        try:
+            yield from content
+        except TruncatedStream:
+            self.is_cut_off = True
+
+    def add(self, frames: Frames) -> Frames:
+        """The frames, accounted for, without the half of a document before a cut."""
+        if frames.unterminated and self.is_cut_off:
+            frames, self.half = _without_half(frames)
         self.digest.update(frames.data)
         self.end = frames.end
         half = frames.unterminated and len(frames.documents) > 0
         self.resume = int(frames.starts[-1]) if half else frames.end
+        return frames
 
     @property
     def is_empty_file(self) -> bool:
@@ -84,7 +95,7 @@ class _Account:
 
 
 def _frames(account: _Account, stream: BinaryIO, split: Split) -> Iterator[Frames]:
-    content = pieces(stream, split.file.compression)
+    content = account.until_cut_off(pieces(stream, split.file.compression))
     offset, content = _align(content, split)
     account.begin_at(offset)
     if offset == 0:
@@ -129,6 +140,21 @@ def _check_encoding(content: Iterator[bytes]) -> Iterator[bytes]:
     if first.startswith(_OTHER_ENCODINGS):
         raise _OtherEncoding(first)
     yield from _chain(first, content)
+
+
+def _without_half(frames: Frames) -> tuple[Frames, bytes]:
+    """The frames without their last document, and that."""
+    if not frames.documents:
+        return frames, b""
+    length = int(frames.starts[-1]) - frames.start
+    whole = Frames(
+        frames.documents[:-1],
+        frames.starts[:-1],
+        frames.start,
+        frames.data[:length],
+        frames.broken,
+    )
+    return whole, frames.documents[-1]
 
 
 def _without_bom(frames: Frames) -> Frames:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import hmac
 import json
 import re
+import unicodedata
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -25,16 +27,32 @@ from schemas.changes import ChangeBatch, Reject, TypedChanges
 from schemas.fields import Field, RecordType, Scrub
 
 HASH_PREFIX = "hmac-sha256:"
-_HASHED = re.compile(rf"^{HASH_PREFIX}[0-9a-f]{{64}}$")
+_HASHED = re.compile(rf"{HASH_PREFIX}[0-9a-f]{{64}}")
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
+# Text may be JSON whose strings are escaped, and not only where they must be.
+_ESCAPED = rb"\\u(?!0040)[0-9A-Fa-f]{4}|\\/"
+_AT = re.compile(rb"@|\\u0040|%40")
+_LOCAL = rb"[A-Za-z0-9.!#$&'*+/=?^_`{|}~\x80-\xff-]"
+_LABEL = rb"(?:[A-Za-z0-9\x80-\xff-]|" + _ESCAPED + rb")"
 _EMAIL = re.compile(
-    rb"[A-Za-z0-9._%+'-]{1,64}(?:@|\\u0040|%40)[A-Za-z0-9.-]{1,255}\.[A-Za-z]{2,24}"
+    # From the beginning of a word only, so that time grows with the text and not its square.
+    rb"(?:(?<=\\[nrtbf])|(?<!" + _LOCAL + rb")(?<!\\))"
+    rb"(?:" + _LOCAL + rb"|%(?!40)|" + _ESCAPED + rb")++"
+    rb"(?:" + _AT.pattern + rb")"
+    rb"" + _LABEL + rb"+(?:\." + _LABEL + rb"+)+"
 )
-_CARD = re.compile(rb"(?<![\d.])(?:\d[ -]?){12,18}\d(?![\d.])")
+_CONTEXT = re.compile(rb"(?:.*[=/?&])?['`{|]*", re.DOTALL)
+
+_CARD = re.compile(rb"(?<![\d.])[2-6]\d{12,18}(?![\d.])")
+_CARD_IN_GROUPS = re.compile(rb"(?<![\d.-])\d{4}([ -])\d{4,6}\1\d{4,5}(?:\1\d{1,7})?(?![\d-])")
 _SSN = re.compile(rb"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)")
-_PHONE = re.compile(rb"(?<![\w.-])\+\d(?:[ ().-]?\d){6,14}(?!\d)")
+_PHONE = re.compile(rb"(?<![\w.-])(?:\+|\\u002[Bb])\d(?:[ ().-]?\d){6,14}(?!\d)")
+_MASKED = (_SSN, _CARD_IN_GROUPS, _PHONE)
+
+_BASE64 = re.compile(rb"(?:[A-Za-z0-9+]|\\?/){24,}+={0,2}")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -50,32 +68,48 @@ class Scrubber:
         return replace(batch, typed=typed, rejects=rejects)
 
     def hash(self, value: str) -> str:
-        """The keyed hash of a value, normalised by case and surrounding white space."""
-        if _HASHED.match(value):
+        """The keyed hash of a value, normalised: Unicode NFC, case, surrounding white space."""
+        if _HASHED.fullmatch(value):
             return value
-        normalised = value.strip().casefold().encode()
-        return HASH_PREFIX + hmac.digest(self.key, normalised, "sha256").hex()
+        normalised = unicodedata.normalize("NFC", value.strip().casefold())
+        return HASH_PREFIX + hmac.digest(self.key, normalised.encode(), "sha256").hex()
 
     def scrub_reject(self, reject: Reject) -> Reject:
         """The reject with its original scrubbed: by field where it parses, else by pattern."""
-        original = reject.original
-        if reject.record_type is not None and reject.record_type.pii_fields:
-            parsed = self._scrub_document(original, reject.record_type)
-            if parsed is not None:
-                return replace(reject, original=parsed)
-        if reject.record_type is not None:
-            return reject
-        return replace(reject, original=self.scrub_bytes(original))
+        record_type, original = reject.record_type, reject.original
+        scrubbed = None if record_type is None else self._scrub_document(original, record_type)
+        return replace(
+            reject, original=self.scrub_bytes(original) if scrubbed is None else scrubbed
+        )
 
     def scrub_bytes(self, text: bytes) -> bytes:
-        """Free text with e-mail addresses hashed; card, social security, phone numbers masked."""
-        text = _EMAIL.sub(lambda found: self._hash_bytes(found.group()), text)
-        for pattern in (_SSN, _CARD, _PHONE):
-            text = pattern.sub(_mask_match, text)
-        return text
+        """Free text with e-mail addresses hashed; card, social security, phone numbers masked.
 
-    def _hash_bytes(self, address: bytes) -> bytes:
-        return self.hash(address.decode("ascii", "replace")).encode()
+        Base64 in it, as Kinesis records have, is looked into.
+        """
+        return self._scrub_patterns(_BASE64.sub(self._scrub_base64, text))
+
+    def _scrub_patterns(self, text: bytes) -> bytes:
+        text = _EMAIL.sub(self._hash_address, text)
+        for pattern in _MASKED:
+            text = pattern.sub(_mask_match, text)
+        return _CARD.sub(_mask_card, text)
+
+    def _hash_address(self, found: re.Match[bytes]) -> bytes:
+        local, domain = _AT.split(found.group(), maxsplit=1)
+        context = _context(local)
+        address = _unescaped(local[len(context) :] + b"@" + domain)
+        return context + self.hash(address).encode()
+
+    def _scrub_base64(self, found: re.Match[bytes]) -> bytes:
+        letters = found.group().replace(b"\\", b"").rstrip(b"=")
+        for skipped in range(4):  # where what precedes is broken, groups of four begin anywhere
+            text = _decoded(letters[skipped:])
+            if _is_text(text):
+                scrubbed = self._scrub_patterns(text)
+                unchanged = scrubbed == text
+                return found.group() if unchanged else letters[:skipped] + b64encode(scrubbed)
+        return found.group()
 
     def _scrub_typed(self, changes: TypedChanges) -> TypedChanges:
         return changes.with_columns(
@@ -120,6 +154,7 @@ class Scrubber:
                     if name in scrubbed
                     else self._scrub_members(member, scrubbed)
                     for name, member in value.items()
+                    if name not in scrubbed or scrubbed[name].scrub is not Scrub.DROP
                 }
             case list():
                 return [self._scrub_members(item, scrubbed) for item in value]
@@ -136,16 +171,54 @@ class Scrubber:
         return value
 
     def _scrub_text(self, text: str, field: Field) -> str:
-        match field.scrub:
-            case Scrub.HASH:
-                return self.hash(text)
-            case Scrub.MASK:
-                return mask(text)
-        return ""
+        return self.hash(text) if field.scrub is Scrub.HASH else mask(text)
+
+
+def _context(local: bytes) -> bytes:
+    """What stands before an address in a link, or opens a quotation, and is no part of it."""
+    found = _CONTEXT.match(local)
+    context = found.group() if found else b""
+    return context if len(context) < len(local) else b""
+
+
+def _unescaped(text: bytes) -> str:
+    try:
+        return str(json.loads(b'"' + text + b'"'))
+    except ValueError:
+        return text.decode("utf-8", "replace")
+
+
+def _decoded(letters: bytes) -> bytes:
+    """What unpadded base64 holds, less a last letter that is half a byte."""
+    whole = letters[:-1] if len(letters) % 4 == 1 else letters
+    return b64decode(whole + b"=" * (-len(whole) % 4))
+
+
+def _is_text(decoded: bytes) -> bool:
+    """Whether base64 held text, perhaps with a letter cut in two at either end."""
+    if _CONTROL.search(decoded):
+        return False
+    return len(decoded.decode("utf-8", "ignore").encode()) >= len(decoded) - 6
 
 
 def _mask_match(found: re.Match[bytes]) -> bytes:
     return mask(found.group().decode("ascii")).encode()
+
+
+def _mask_card(found: re.Match[bytes]) -> bytes:
+    """A card's number masked, if by its check digit it is one; a JSON number stays a number."""
+    digits = found.group()
+    if not _has_check_digit(digits):
+        return digits
+    before = found.string[max(found.start() - 2, 0) : found.start()].rstrip()[-1:]
+    return b"9" * (len(digits) - 2) + digits[-2:] if before in b":,[" else _mask_match(found)
+
+
+def _has_check_digit(digits: bytes) -> bool:
+    """The Luhn formula (ISO/IEC 7812-1, annex B)."""
+    numbers = [digit - ord("0") for digit in reversed(digits)]
+    doubled = [sum(divmod(2 * number, 10)) for number in numbers[1::2]]
+    return (sum(numbers[::2]) + sum(doubled)) % 10 == 0
 
 
 def mask(text: str) -> str:

@@ -178,10 +178,58 @@ class _ParquetEncoder:
         )
 
     def write(self, rows: Any) -> None:
-        self._writer.write_table(rows, row_group_size=len(rows))
+        self._writer.write_table(_without_hidden_nulls(rows), row_group_size=len(rows))
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _without_hidden_nulls(rows: Any) -> Any:
+    """The rows without the nulls of required members that lie below a null record.
+
+    In Arrow a null record's members may be anything; Parquet's writer takes such nulls for faults.
+    """
+    columns = [
+        pa.chunked_array([_without_hidden(chunk) for chunk in column.chunks], column.type)
+        if pa.types.is_nested(column.type)
+        else column
+        for column in rows.columns
+    ]
+    return pa.Table.from_arrays(columns, schema=rows.schema)
+
+
+def _without_hidden(array: Any) -> Any:
+    kind = array.type
+    if pa.types.is_struct(kind):
+        members = [_member(array, place) for place in range(kind.num_fields)]
+        return pa.StructArray.from_arrays(members, fields=list(kind), mask=array.is_null())
+    if pa.types.is_list(kind):
+        return _with_child(array, _without_hidden(array.values))
+    if pa.types.is_map(kind):
+        entries = [array.keys, _without_hidden(array.items)]
+        fields = [kind.key_field, kind.item_field]
+        return _with_child(array, pa.StructArray.from_arrays(entries, fields=fields))
+    return array
+
+
+def _member(record: Any, place: int) -> Any:
+    """A record's member; left as it is if it is null in a record that is not."""
+    member = _without_hidden(record.field(place))
+    if (
+        record.type.field(place).nullable
+        or not member.null_count
+        or pa.types.is_nested(member.type)
+    ):
+        return member
+    if pc.any(pc.and_(member.is_null(), record.is_valid())).as_py():
+        return member
+    content = [None, *member.buffers()[1:]]
+    return pa.Array.from_buffers(member.type, len(member), content, offset=member.offset)
+
+
+def _with_child(array: Any, child: Any) -> Any:
+    own = array.buffers()[:2]
+    return pa.Array.from_buffers(array.type, len(array), own, offset=array.offset, children=[child])
 
 
 class _AvroEncoder:

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import Row, SparkSession  # type: ignore[import-not-found]
 
 
 def main(lakes: list[str]) -> None:

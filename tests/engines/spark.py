@@ -35,8 +35,9 @@ def _install(folder: Path) -> None:
     done = folder / "installed"
     if done.exists():
         return
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", f"pyspark=={VERSION}"]
-    for command in ([sys.executable, "-m", "venv", "--clear", folder], pip):
+    python = str(folder / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", f"pyspark=={VERSION}"]
+    for command in ([sys.executable, "-m", "venv", "--clear", str(folder)], pip):
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False
         )

@@ -108,12 +108,14 @@ def read_with_dataset(lake: Path) -> Iterator[Row]:
 def read_with_fastavro(lake: Path) -> Iterator[Row]:
     for path in lake.glob("type=*/date=*/*.avro"):
         with path.open("rb") as file:
-            yield from ({**row, "date": date_of(path)} for row in fastavro.reader(file))
+            reader: Any = fastavro.reader(file)
+            yield from ({**row, "date": date_of(path)} for row in reader)
 
 
 def read_with_apache_avro(lake: Path) -> Iterator[Row]:
     for path in lake.glob("type=*/date=*/*.avro"):
-        with avro.datafile.DataFileReader(path.open("rb"), avro.io.DatumReader()) as rows:
+        reader: Any = avro.datafile.DataFileReader(path.open("rb"), avro.io.DatumReader())
+        with reader as rows:
             yield from ({**row, "date": date_of(path)} for row in rows)
 
 
