@@ -414,9 +414,10 @@ class MapReader(Reader):
         offsets = np.zeros(len(maps) + 1, np.int32)
         np.cumsum(lengths, out=offsets[1:])
         entries = pa.array(names, pa.string())
-        nested = pa.MapArray.from_arrays(pa.array(offsets), entries, items)
+        # Not by a cast, which refuses the nulls that stand for faulty values.
+        nested = pa.MapArray.from_arrays(pa.array(offsets), entries, items, type=self.arrow_type)
         absent = pa.array([entries is None for entries in maps])
-        return pc.if_else(absent, None, nested.cast(self.arrow_type))
+        return pc.if_else(absent, None, nested)
 
 
 class RecordReader(Reader):

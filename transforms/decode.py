@@ -491,7 +491,7 @@ def _as_floats(times: list[Any]) -> npt.NDArray[np.float64]:
     try:
         return np.array(times, np.float64)
     except OverflowError:
-        return np.array([time if abs(time) < _FAR else _FAR for time in times], np.float64)
+        return np.array([_FAR if abs(time) > _FAR else time for time in times], np.float64)
 
 
 def _merge_types(typed: list[TypedChanges]) -> Iterator[TypedChanges]:

@@ -33,8 +33,9 @@ def read_split(stream: BinaryIO, split: Split) -> Iterator[Block | Covered]:
         for frames in _frames(account, stream, split):
             yield _block(account.add(frames), split)
     except _OtherEncoding as error:
-        account.digest.update(error.first)
-        account.end += len(error.first)
+        first = error.first[: split.end]
+        account.digest.update(first)
+        account.end += len(first)
         yield account.broken_end(ErrorCode.UNSUPPORTED_ENCODING, error.first[:SAMPLE])
     if account.is_cut_off:
         yield account.broken_end(ErrorCode.TRUNCATED_COMPRESSION, account.half[:SAMPLE])

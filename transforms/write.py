@@ -30,6 +30,7 @@ from transforms.partition import Piece
 
 ROW_GROUP_ROWS = 122_880
 ROW_GROUP_BYTES = 64 * 1024 * 1024
+_SMALLEST_GROUP_BYTES = 1024 * 1024
 TASK_BYTES = 256 * 1024 * 1024
 """Bytes of rows, as held in memory, that one worker writes in one go."""
 
@@ -270,7 +271,7 @@ class _RotatingWriter:
         while len(rows):
             held = sum(map(len, self._held))
             written = self._open.rows if self._open is not None else 0
-            taken = rows.slice(0, min(limit - written - held, ROW_GROUP_ROWS - held))
+            taken = rows.slice(0, min(limit - written - held, self._room(rows)))
             self._held.append(taken)
             rows = rows.slice(len(taken))
             if self._is_group_full() or written + held + len(taken) >= limit:
@@ -286,9 +287,20 @@ class _RotatingWriter:
         if self._open is not None:
             self._open.staged.abort()
 
+    @property
+    def _group_bytes(self) -> int:
+        """Bytes of a full row group, as held in memory; fewer where files are to be smaller."""
+        return min(ROW_GROUP_BYTES, max(self._output.rotation.size, _SMALLEST_GROUP_BYTES))
+
+    def _room(self, rows: Any) -> int:
+        """How many of some rows there is room for in the row group; at least one."""
+        free = self._group_bytes - sum(batch.nbytes for batch in self._held)
+        by_bytes = max(free * len(rows) // max(rows.nbytes, 1), 1)
+        return min(by_bytes, ROW_GROUP_ROWS - sum(map(len, self._held)))
+
     def _is_group_full(self) -> bool:
         rows = sum(map(len, self._held))
-        return rows >= ROW_GROUP_ROWS or sum(b.nbytes for b in self._held) >= ROW_GROUP_BYTES
+        return rows >= ROW_GROUP_ROWS or sum(b.nbytes for b in self._held) >= self._group_bytes
 
     def _write_group(self) -> Iterator[DataFile]:
         if self._open is None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from beam_pipelines.deliver import Rules
     from config.settings import Settings
+    from schemas.registry import Registry
     from stores.objects import ObjectStore, S3Settings
     from stores.parameters import ParameterStore
     from transforms.write import Output
@@ -27,7 +28,7 @@ Schemas = Annotated[
     Path | None, typer.Option("--schemas", help="A folder of record schemas of your own.")
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, max=256, help="Processes [default: all cores].")
+    int | None, typer.Option("--workers", min=1, max=256, help="Processes (default: all cores).")
 ]
 Format = Annotated[str | None, typer.Option("--format", help="parquet or avro.")]
 Codec = Annotated[
@@ -46,7 +47,7 @@ UnknownFieldsOption = Annotated[
 ]
 PartitionTimezone = Annotated[
     str | None,
-    typer.Option("--partition-timezone", help="The zone of partition dates [default: UTC]."),
+    typer.Option("--partition-timezone", help="The zone of partition dates (default: UTC)."),
 ]
 MaxErrorRate = Annotated[
     float | None,
@@ -94,10 +95,16 @@ def _revealed(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
 
 
+def build_registry(settings: Settings, schemas: Path | None) -> Registry:
+    """The shipped types and those of the folder that the option, or else the setting, names."""
+    from schemas.registry import load_registry
+
+    return load_registry(schemas or settings.schemas)
+
+
 def build_rules(settings: Settings, options: RuleOptions) -> Rules:
     """The rules that options and settings ask for. Raises ``UsageError`` naming a bad option."""
     from beam_pipelines.deliver import Rules
-    from schemas.registry import load_registry
     from stores.parameters import scrub_key
     from transforms.decode import UnknownFields
     from transforms.filter import ChangeFilter
@@ -105,7 +112,7 @@ def build_rules(settings: Settings, options: RuleOptions) -> Rules:
     from transforms.scrub import Scrubber
 
     defaults = settings.delivery
-    registry = load_registry(options.schemas or settings.schemas)
+    registry = build_registry(settings, options.schemas)
     policy = options.unknown_fields or defaults.unknown_fields
     if policy not in set(UnknownFields):
         raise UsageError(f"--unknown-fields {policy!r}: choose keep, discard or reject")

@@ -10,14 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from config.settings import load_settings
+from runners.commands import options as shared
 from schemas.arrow import arrow_schema
 from schemas.compatibility import Incompatibility, Mode, check
 from schemas.ddl import TableFormat, athena_ddl, glue_table_input
 from schemas.errors import LakeError, SchemaError
 from schemas.fields import Field, RecordType
 from schemas.json_schema import json_schema
-from schemas.registry import build_record_type, load_registry
-from stores.objects import open_store
+from schemas.registry import build_record_type
 from transforms.drift import Difference, Drift, data_files, find_drift
 
 app = typer.Typer(
@@ -42,7 +43,9 @@ def list_types(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
     """List the record types."""
-    rows = [_summary(record_type) for record_type in load_registry(schemas)]
+    rows = [
+        _summary(record_type) for record_type in shared.build_registry(load_settings(), schemas)
+    ]
     if as_json:
         _print_json(rows)
     else:
@@ -62,7 +65,7 @@ def print_ddl(
     ] = False,
 ) -> None:
     """Print the CREATE EXTERNAL TABLE statement for Athena."""
-    record_type = load_registry(schemas)[type_name]
+    record_type = shared.build_registry(load_settings(), schemas)[type_name]
     if glue:
         _print_json(glue_table_input(record_type, location, table_format))
     else:
@@ -72,13 +75,13 @@ def print_ddl(
 @app.command("json")
 def print_json_schema(type_name: TypeName, schemas: Schemas = None) -> None:
     """Print the JSON Schema of a row."""
-    _print_json(json_schema(load_registry(schemas)[type_name]))
+    _print_json(json_schema(shared.build_registry(load_settings(), schemas)[type_name]))
 
 
 @app.command("arrow")
 def print_arrow(type_name: TypeName, schemas: Schemas = None) -> None:
     """Print the Arrow schema."""
-    schema = arrow_schema(load_registry(schemas)[type_name])
+    schema = arrow_schema(shared.build_registry(load_settings(), schemas)[type_name])
     typer.echo(schema.to_string(truncate_metadata=False))
 
 
@@ -102,7 +105,9 @@ def report_drift(
     lake: Annotated[str, typer.Option(help="The lake's URI or folder.")], schemas: Schemas = None
 ) -> None:
     """Compare the schemas inside a lake's files with the record types; exit status 1 on drift."""
-    registry, store = load_registry(schemas), open_store(lake)
+    settings = load_settings()
+    registry = shared.build_registry(settings, schemas)
+    store = shared.build_store(settings, lake)
     if next(data_files(store), None) is None:
         raise LakeError(f"{lake}: no data files under type=<type>/date=<date>/")
     found = find_drift(store, registry)

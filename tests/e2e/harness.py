@@ -6,10 +6,11 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,14 @@ class Lake:
 
     def changes(self) -> list[str]:
         """The change ids of all rows, sorted: as often as they are there."""
-        ids = [i for table in self.rows().values() for i in table.column("change_id").to_pylist()]
-        return sorted(ids)
+        return self._column("change_id")
+
+    def references(self) -> list[str]:
+        """The references of all rows, sorted: as often as they are there."""
+        return self._column("reference")
+
+    def _column(self, name: str) -> list[str]:
+        return sorted(v for table in self.rows().values() for v in table.column(name).to_pylist())
 
     def letters(self, folder: str = "errors/date=") -> list[dict[str, Any]]:
         """The dead letters that wait, by id."""
@@ -159,6 +166,35 @@ class Lake:
         """Every object but locks with its entity tag, to tell whether anything was touched."""
         everything = self.store.list("")
         return {i.key: i.etag for i in everything if not i.key.startswith("_lethe/locks/")}
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Do it in a forked process; how that ended, negative for a signal."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def dying(owner: type[Any], method: str, call: int, after: bool) -> None:
+    """Make this process kill itself before, or after, the n-th call of a method."""
+    original, calls = getattr(owner, method), iter(range(1, call + 1))
+
+    def deadly(*arguments: Any, **more: Any) -> Any:
+        last = next(calls, None) == call
+        if last and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*arguments, **more)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, method, deadly)
 
 
 def everything(path: Path) -> dict[str, bytes]:

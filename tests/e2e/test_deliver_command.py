@@ -197,7 +197,7 @@ def test_every_record_is_delivered_or_a_dead_letter_or_filtered(
 
 def test_the_report_says_what_lies_in_the_lake(hostile: Path, lake: Path) -> None:
     report = deliver(lake, hostile, CHANGES).report
-    files = [path for path in lake.rglob("*.parquet")]
+    files = list(lake.rglob("*.parquet"))
     rows = Lake.at(lake).rows()
     assert report["by_type"] == {name: len(table) for name, table in rows.items()}
     assert sum(report["by_date"].values()) == report["delivered"]
@@ -240,10 +240,12 @@ def test_a_file_is_rotated_by_rows(hostile: Path, lake: Path) -> None:
 
 
 def test_a_file_is_rotated_by_bytes(tmp_path: Path, lake: Path) -> None:
-    many = generated(tmp_path / "many.ndjson", 320_000, days=1) if False else None
-    del many
-    small = deliver(lake, CHANGES, "--rotate-bytes", 1024)
-    assert small.status == 0
+    many = generated(tmp_path / "many.ndjson", 20_000, days=1)
+    deliver(lake, many, "--rotate-bytes", 200_000, "--types", "demand")
+    sizes = sorted(file.staged.size for file in Lake.at(lake).commits()[0].files)
+    assert len(sizes) > 3
+    assert sizes[-1] < 500_000
+    assert len(set(Lake.at(lake).changes())) == len(Lake.at(lake).changes()) > 7_000
 
 
 def test_the_zone_of_partition_dates_moves_a_row_near_midnight(tmp_path: Path) -> None:

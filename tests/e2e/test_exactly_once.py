@@ -16,7 +16,6 @@ import signal
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from config.settings import load_settings
 from runners.commands.options import RuleOptions, build_rules
 from runners.deliver import Delivery, run_round
 from runners.direct import DirectRunner
@@ -34,7 +34,7 @@ from stores.objects import LocalObjectStore, ObjectStore, S3Settings
 from stores.objects.local import _StagedFile
 from stores.objects.s3 import S3ObjectStore
 from stores.objects.s3_streams import MultipartWriter
-from tests.e2e.harness import Lake, generated, start
+from tests.e2e.harness import SCRUB_KEY, Lake, dying, generated, in_child, start
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, moto_url, s3_client
 from transforms.write import Output
 
@@ -77,48 +77,14 @@ class Inputs:
 
 
 def delivery_of(paths: tuple[str, ...], store: ObjectStore) -> Delivery:
-    rules = build_rules(settings(), RuleOptions(None))
+    os.environ["LETHE_SCRUB_KEY"] = SCRUB_KEY  # in a child of its own
+    rules = build_rules(load_settings(), RuleOptions(None))
     return Delivery(paths, store, InputOpener(), rules, Output(), workers=1)
-
-
-def settings() -> Any:
-    from config.settings import load_settings
-
-    return load_settings(parameters={"source": "env"})
 
 
 def run(paths: tuple[str, ...], store: ObjectStore) -> None:
     with DirectRunner(1) as runner, Path(os.devnull).open("w") as nowhere:
         run_round(delivery_of(paths, store), runner, Console(file=nowhere))
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Do it in a forked process; how that ended, negative for a signal."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def dying(owner: type[Any], method: str, call: int, after: bool) -> None:
-    """Make this process kill itself before, or after, the n-th call of a method."""
-    original, calls = getattr(owner, method), iter(range(1, call + 1))
-
-    def deadly(*arguments: Any, **more: Any) -> Any:
-        last = next(calls, None) == call
-        if last and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*arguments, **more)
-        if last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(owner, method, deadly)
 
 
 def assert_whole(lake: Lake) -> None:
@@ -142,13 +108,6 @@ def assert_same(lake: Lake, expected: Lake) -> None:
 
 def timeless(letters: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**letter, "time": None} for letter in letters]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scrub_key() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LETHE_SCRUB_KEY", "only-for-tests-only-for-tests-32")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -239,15 +239,7 @@ def letters(lake: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, path.read_text("utf-8").splitlines())
 
 
-MAP_OF_LISTS = pytest.mark.xfail(
-    strict=True, reason="a faulty item of a list in a map stops the delivery (MapReader's cast)"
-)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=MAP_OF_LISTS if n == "wrong_value_of_a_map" else ()) for n in BAD],
-)
+@pytest.mark.parametrize("name", BAD)
 def test_dead_letter_names_the_nested_field(tmp_path: Path, schemas: Path, name: str) -> None:
     changed, field, code = BAD[name]
     (letter,) = letters(deliver_bad(tmp_path, schemas, changed))
