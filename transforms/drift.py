@@ -17,13 +17,12 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fastavro.schema import fingerprint as avro_fingerprint
-from fastavro.schema import parse_schema, to_parsing_canonical_form
+from fastavro.schema import parse_schema
 
 from schemas.arrow import FINGERPRINT_KEY, arrow_schema
 from schemas.errors import InputError, ObjectChanged, ObjectMissing
 from schemas.fields import RecordType
-from schemas.registry import Registry
+from schemas.registry import Registry, fingerprint
 from stores.objects.port import ObjectInfo, ObjectStore
 
 DATA_FILE = re.compile(r"^type=[^/]+/date=[^/]+/[^/_.][^/]*\.(parquet|avro)$")
@@ -233,9 +232,9 @@ def _arrow_type_words(kind: pa.DataType) -> str:
 
 
 def _avro_schema(schema: dict[str, Any]) -> _FileSchema:
-    canonical = to_parsing_canonical_form(parse_schema(schema))
+    parse_schema(schema)
     return _FileSchema(
-        fingerprint=avro_fingerprint(canonical, "SHA-256"),
+        fingerprint=fingerprint(schema),
         columns={field["name"]: _avro_words(field["type"]) for field in schema["fields"]},
     )
 
