@@ -44,9 +44,10 @@ class DirectRunner:
         # What is imported by now lives for ever: the collector need not look at it again, and
         # forked workers go on sharing its pages.
         gc.freeze()
-        # Beam logs what it raises, with all its frames; and warns of several workers without its
-        # own multi-processing, where ours are elsewhere.
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+        # They log what they raise, with all its frames; and Beam warns of several workers without
+        # its own multi-processing, where ours are elsewhere.
+        for library in ("apache_beam", "grpc"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
         self._workers = workers
         self._forks: WorkerForks | None = WorkerForks(_worker_died) if workers > 1 else None
         self._entered: AbstractContextManager[Any] = self._forks or nullcontext()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 
 import structlog
 
 
 def configure_logs(level: str = "INFO") -> None:
-    """Configure structlog, and keep libraries from writing lines of their own."""
+    """Configure structlog, and keep libraries and their threads from writing lines of their own."""
+    threading.excepthook = _log_thread_failure
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(message)s", force=True)
     structlog.configure(
         processors=[
@@ -21,6 +23,11 @@ def configure_logs(level: str = "INFO") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    """Say what ended a thread; without the message, which may hold a record's values."""
+    structlog.get_logger().warning("a thread failed", error=failure.exc_type.__name__)
 
 
 def _renderer() -> structlog.typing.Processor:

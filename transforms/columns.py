@@ -307,11 +307,13 @@ class TimeReader(ScalarReader):
     """Times: ISO 8601 text with a zone, or epoch milliseconds as a number."""
 
     def contents(self, values: list[Any]) -> list[Any]:
-        if not self.nullable:
-            texts = [value.S for value in values]
-            if None not in texts:
-                return texts
-        return [None if value is None else _time_content(value) for value in values]
+        if self.nullable:
+            return [None if value is None else _time_content(value) for value in values]
+        texts = [value.S for value in values]
+        if None not in texts:
+            return texts
+        pairs = zip(texts, values, strict=True)
+        return [_time_content(value) if text is None else text for text, value in pairs]
 
     def _cast(self, texts: Any) -> Any:
         moments = super()._cast(texts)

@@ -249,34 +249,43 @@ class _BlockDecoding:
             name: np.zeros(len(group.images), np.int64) + total_keys(columns[name])
             for name, group in groups.items()
         }
-        if self._all_keys_were_read(groups.values(), expected.values()):
+        in_images = self._keys_in_images(groups.values())
+        if in_images == sum(int(keys.sum()) for keys in expected.values()):
             return {name: set() for name in groups}
+        images = {name: _raw_images(group) for name, group in groups.items()}
+        counted = {name: count_keys_by_text(images[name]) for name in groups}
+        sound = in_images == sum(int(keys.sum()) for keys in counted.values())
         return {
-            name: self._surplus_rows(name, group, expected[name]) | self._repeating_rows(group)
+            name: self._surplus_rows(name, group, images[name], counted[name] - expected[name])
+            | (set() if sound else self._repeating_rows(group))
             for name, group in groups.items()
         }
 
-    def _all_keys_were_read(
-        self, groups: Iterable[_Group], expected: Iterable[npt.NDArray[np.int64]]
-    ) -> bool:
-        """Whether the opened records hold the keys that were read from them, and no other."""
+    def _keys_in_images(self, groups: Iterable[_Group]) -> int:
+        """The keys of the opened records less those of their envelopes.
+
+        If an envelope has a key twice, more than the images have.
+        """
         opened = [change for group in groups for change in group.opened]
-        if not opened:
-            return True
         contents = self._records.contents
         if len(opened) < len(contents):
             contents = [contents[record] for group in groups for record in group.records]
-        keys, unread = self._opener.keys(opened)
-        keys += count_keys(b"".join(unread)) + sum(int(images.sum()) for images in expected)
-        return keys == count_keys(b"".join(contents))
+        return self._keys_beyond_envelopes(opened, contents)
 
-    def _surplus_rows(self, name: str, group: _Group, expected: npt.NDArray[np.int64]) -> set[int]:
+    def _keys_beyond_envelopes(self, opened: Sequence[Opened], contents: Sequence[bytes]) -> int:
+        if not opened:
+            return 0
+        keys, unread = self._opener.keys(opened)
+        return count_keys(b" ".join(contents)) - count_keys(b" ".join(unread)) - keys
+
+    def _surplus_rows(
+        self, name: str, group: _Group, images: list[bytes], surplus: npt.NDArray[np.int64]
+    ) -> set[int]:
         """Rows whose images hold keys that are no plainly unknown fields."""
-        surplus = count_keys_by_text([bytes(opened.image) for opened in group.opened]) - expected
         finder = UnknownFinder(self._decoder.readers[name].known)
         doubtful = set()
-        for row in map(int, np.flatnonzero(surplus)):
-            unknown = finder.find(bytes(group.opened[row].image), int(surplus[row]))
+        for row in np.flatnonzero(surplus).tolist():
+            unknown = finder.find(images[row], int(surplus[row]))
             if unknown is None or (unknown and self._decoder.policy is UnknownFields.REJECT):
                 doubtful.add(row)
             else:
@@ -285,21 +294,16 @@ class _BlockDecoding:
 
     def _repeating_rows(self, group: _Group) -> set[int]:
         """Rows whose envelopes may have a key twice."""
-        if self._opener_accounts_for(group.opened, group.records):
-            return set()
+        contents = [self._records.contents[record] for record in group.records]
         return {
             row
-            for row, (opened, record) in enumerate(zip(group.opened, group.records, strict=True))
-            if not self._opener_accounts_for([opened], [record])
-            and repeats_a_key(self._records.contents[record], INNER_MEMBERS)
+            for row, (opened, content) in enumerate(zip(group.opened, contents, strict=True))
+            if self._keys_beyond_envelopes([opened], [content]) != count_keys(bytes(opened.image))
+            and repeats_a_key(content, INNER_MEMBERS)
         }
 
-    def _opener_accounts_for(self, opened: Sequence[Opened], records: Sequence[int]) -> bool:
-        keys, unread = self._opener.keys(opened)
-        keys += count_keys(b" ".join([*unread, *(change.image for change in opened)]))
-        return keys == count_keys(b" ".join(self._records.contents[record] for record in records))
-
     def _sound(self, name: str, group: _Group) -> TypedChanges:
+        """The rows that were found sound one by one, less those whose values are not."""
         columns = self._decoder.readers[name].read(group.images)
         return self._without_faults(self._decoder.registry[name], group, columns, set())
 
@@ -373,6 +377,10 @@ class _BlockDecoding:
         mask = np.ones(len(changes), np.bool_)
         mask[list(bad)] = False
         return changes.keep(mask)
+
+
+def _raw_images(group: _Group) -> list[bytes]:
+    return [bytes(opened.image) for opened in group.opened]
 
 
 def reject(

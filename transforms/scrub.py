@@ -32,27 +32,28 @@ _HASHED = re.compile(rf"{HASH_PREFIX}[0-9a-f]{{64}}")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 # Text may be JSON whose strings are escaped, and not only where they must be.
-_ESCAPED = rb"\\u(?!0040)[0-9A-Fa-f]{4}|\\/"
+_DOT = rb"\.|\\u002[Ee]"
+_ESCAPED = rb"\\u(?!0040|002[Ee])[0-9A-Fa-f]{4}|\\/"
 _AT = re.compile(rb"@|\\u0040|%40")
 _LOCAL = rb"[A-Za-z0-9.!#$&'*+/=?^_`{|}~\x80-\xff-]"
 _LABEL = rb"(?:[A-Za-z0-9\x80-\xff-]|" + _ESCAPED + rb")"
 _EMAIL = re.compile(
     # From the beginning of a word only, so that time grows with the text and not its square.
     rb"(?:(?<=\\[nrtbf])|(?<!" + _LOCAL + rb")(?<!\\))"
-    rb"(?:" + _LOCAL + rb"|%(?!40)|" + _ESCAPED + rb")++"
+    rb"(?:" + _LOCAL + rb"|%(?!40)|" + _DOT + rb"|" + _ESCAPED + rb")++"
     rb"(?:" + _AT.pattern + rb")"
-    rb"" + _LABEL + rb"+(?:\." + _LABEL + rb"+)+"
+    rb"" + _LABEL + rb"+(?:(?:" + _DOT + rb")" + _LABEL + rb"+)+"
 )
 _CONTEXT = re.compile(rb"(?:.*[=/?&])?['`{|]*", re.DOTALL)
 
 _CARD = re.compile(rb"(?<![\d.])[2-6]\d{12,18}(?![\d.])")
 _CARD_IN_GROUPS = re.compile(rb"(?<![\d.-])\d{4}([ -])\d{4,6}\1\d{4,5}(?:\1\d{1,7})?(?![\d-])")
 _SSN = re.compile(rb"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)")
-_PHONE = re.compile(rb"(?<![\w.-])(?:\+|\\u002[Bb])\d(?:[ ().-]?\d){6,14}(?!\d)")
+_PHONE = re.compile(rb"(?<![\w.-])(?:\+|\\u002[Bb])\d(?:[ ().-]{0,2}\d){6,14}(?!\d)")
 _MASKED = (_SSN, _CARD_IN_GROUPS, _PHONE)
 
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+]|\\?/){24,}+={0,2}")
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -195,10 +196,10 @@ def _decoded(letters: bytes) -> bytes:
 
 
 def _is_text(decoded: bytes) -> bool:
-    """Whether base64 held text, perhaps with a letter cut in two at either end."""
-    if _CONTROL.search(decoded):
-        return False
-    return len(decoded.decode("utf-8", "ignore").encode()) >= len(decoded) - 6
+    """Whether base64 held text; a few bytes may be broken, or cut off at either end."""
+    legible = decoded.decode("utf-8", "ignore").encode()
+    broken = len(decoded) - len(legible) + len(_CONTROL.findall(legible))
+    return broken <= 6 + len(decoded) // 20
 
 
 def _mask_match(found: re.Match[bytes]) -> bytes:

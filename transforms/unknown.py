@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from transforms.attributes import NotAnAttribute, unmarshal
-from transforms.keys import count_keys, count_keys_closely, is_plain_name
+from transforms.keys import count_keys, count_keys_closely
 
 _MOST_NAMES = 64
 """Names that are looked for; where fields have more, their names are data."""
@@ -28,8 +28,8 @@ class UnknownFinder:
 
     def __init__(self, known: frozenset[str]) -> None:
         self._known = known
-        self._names: tuple[str, ...] = ()
-        self._decode: Any = None
+        self._names: frozenset[str] = frozenset()
+        self._decode = _decoder(self._names)
 
     def find(self, image: bytes, surplus: int) -> dict[str, Any] | None:
         """The unknown fields as plain values, by name; None if they do not explain the surplus.
@@ -37,51 +37,38 @@ class UnknownFinder:
         ``surplus`` is by how many keys ``count_keys`` of the image exceeds the known fields'.
         """
         try:
-            found = self._expected(image)
+            found = self._decode(image)
             if _keys_within(found) != surplus:
                 found, surplus = self._any(image, surplus)
                 if _keys_within(found) != surplus:
                     return None
-            return {name: unmarshal(attribute) for name, attribute in found.items()}
+            return {name: unmarshal(found[name]) for name in sorted(found)}
         except (msgspec.MsgspecError, NotAnAttribute, ValueError, RecursionError):
             return None
-
-    def _expected(self, image: bytes) -> dict[str, Any]:
-        if not self._names:
-            return {}
-        values = msgspec.structs.astuple(self._decode(image))
-        pairs = zip(self._names, values, strict=True)
-        return {name: value for name, value in pairs if value is not UNSET}
 
     def _any(self, image: bytes, surplus: int) -> tuple[dict[str, Any], int]:
         """All that is unknown, and the surplus counted closely."""
         members = _decode_members(image)
-        unknown = {name: members[name] for name in sorted(members.keys() - self._known)}
+        unknown = members.keys() - self._known
         self._look_for(unknown)
-        attributes = {name: msgspec.json.decode(raw) for name, raw in unknown.items()}
+        attributes = {name: msgspec.json.decode(members[name]) for name in unknown}
         return attributes, surplus - count_keys(image) + count_keys_closely(image)
 
-    def _look_for(self, found: Iterable[str]) -> None:
-        names = {*self._names, *filter(is_plain_name, found)}
-        if names and len(names) <= _MOST_NAMES:
-            self._names = tuple(sorted(names))
-            self._decode = _decoder(self._names)
+    def _look_for(self, names: Iterable[str]) -> None:
+        looked_for = self._names.union(names)
+        if len(looked_for) <= _MOST_NAMES:
+            self._names = looked_for
+            self._decode = _decoder(looked_for)
 
 
 @lru_cache(maxsize=256)
-def _decoder(names: tuple[str, ...]) -> Any:
-    """A decoder of the members ``names`` alone."""
-    fields: list[Any] = [
-        (f"m{place}", Any, msgspec.field(name=name, default=UNSET))
-        for place, name in enumerate(names)
-    ]
-    return msgspec.json.Decoder(msgspec.defstruct("Unknown", fields)).decode
+def _decoder(names: frozenset[str]) -> Any:
+    """A decoder of the members ``names`` alone, to a dictionary of those that are there."""
+    members: Any = TypedDict("members", dict.fromkeys(names, Any), total=False)  # type: ignore[misc]
+    return msgspec.json.Decoder(members).decode
 
 
 def _keys_within(value: Any) -> int:
-    match value:
-        case dict():
-            return len(value) + sum(map(_keys_within, value.values()))
-        case list():
-            return sum(map(_keys_within, value))
-    return 0
+    if isinstance(value, dict):
+        return len(value) + sum(map(_keys_within, value.values()))
+    return sum(map(_keys_within, value)) if isinstance(value, list) else 0

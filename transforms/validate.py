@@ -71,19 +71,17 @@ def _kind_faults(kind: Kind, array: Any, path: str) -> Iterator[_Finding]:
             for field in fields:
                 member = pc.struct_field(array, field.name)
                 yield from _field_faults(field, member, f"{path}.{field.name}")
-        case ListKind(item):
-            yield from _nested_faults(item, array, path)
-        case MapKind(value):
-            yield from _nested_faults(value, array.cast(_entries(array.type)), path)
+        case ListKind(item) if _may_fail(item):
+            yield from _nested_faults(item, pc.list_flatten(array), array, path)
+        case MapKind(value) if _may_fail(value):
+            entries = array.cast(_entries(array.type))
+            values = pc.struct_field(pc.list_flatten(entries), "value")
+            yield from _nested_faults(value, values, entries, path)
 
 
-def _nested_faults(kind: Kind, lists: Any, path: str) -> Iterator[_Finding]:
-    """Faults of items, told of the rows that hold them."""
-    if not _may_fail(kind):
-        return
-    items, owners = pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy()
-    if pa.types.is_struct(items.type) and not isinstance(kind, RecordKind):
-        items = pc.struct_field(items, "value")
+def _nested_faults(kind: Kind, items: Any, lists: Any, path: str) -> Iterator[_Finding]:
+    """Faults of the items of lists, told of the rows that hold them."""
+    owners = pc.list_parent_indices(lists).to_numpy()
     for code, inner, wrong in _kind_faults(kind, items, path):
         rows = np.zeros(len(lists), np.bool_)
         rows[owners[wrong]] = True

@@ -164,7 +164,7 @@ def parse_duration(option: str, text: str | None) -> int | None:
         return None
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.isdigit() or int(number) == 0:
+    if unit not in units or not number.isdecimal() or int(number) == 0:
         raise UsageError(f"{option} {text!r}: write a length of time as 90s, 15m, 6h or 1d")
     return int(number) * units[unit]
 

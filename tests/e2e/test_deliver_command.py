@@ -312,6 +312,18 @@ def test_every_picks_up_a_new_file_and_sigterm_ends_it_with_status_0(
     assert Lake.at(lake).leftovers() == []
 
 
+def test_sigterm_to_all_processes_in_the_middle_of_a_round_lets_the_round_end(
+    lake: Path, tmp_path: Path
+) -> None:
+    paths = [generated(tmp_path / f"{n}.ndjson", 20_000, seed=n) for n in (1, 2)]
+    arguments = ("deliver", *paths, "--lake", lake, "--workers", 2, "--every", "1h")
+    process = start(*arguments, start_new_session=True)
+    wait_for(lambda: len(workers_of(process.pid)) == 2)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert outcome(process).status == 0
+    assert (len(Lake.at(lake).changes()), Lake.at(lake).leftovers()) == (40_000, [])
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not condition():

@@ -27,9 +27,7 @@ REPEATED = [
     GOOD.replace(b'"NewImage"', b'"NewImage":' + IMAGE.encode() + b',"NewImage"'),
     GOOD.replace(b'"dynamodb"', b'"dynamodb":{},"dynamodb"'),
     GOOD.replace(b'"Keys"', b'"Keys":{},"Keys"'),
-    GOOD.replace(
-        b'"userIdentity":null', b'"userIdentity":{"principalId":"a","principalId":"b"}'
-    ),
+    GOOD.replace(b'"userIdentity":null', b'"userIdentity":{"principalId":"a","principalId":"b"}'),
 ]
 
 
@@ -73,7 +71,7 @@ def test_members_that_nobody_knows_are_accepted(members: list[dict[str, Any]]) -
         [GOOD, change(IMAGE, tableName="t")],
         [change(IMAGE), GOOD],
         [change(IMAGE), change(IMAGE, "REMOVE", userIdentity={"type": "Service"})],
-        [change(IMAGE, **{"x y": 1}), GOOD],
+        [GOOD.replace(b"tableName", b"table name"), GOOD],
     ],
 )
 def test_envelopes_that_differ_need_no_care(

@@ -46,7 +46,7 @@ def rows(batch: ChangeBatch) -> dict[str, pa.Array]:
 
 
 @pytest.mark.parametrize("name", TYPES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_both_ways_give_equal_columns_and_extras(name: str, data: st.DataObject) -> None:
     drawn = data.draw(st.lists(images(REGISTRY[name]), min_size=1, max_size=4))
@@ -56,7 +56,7 @@ def test_both_ways_give_equal_columns_and_extras(name: str, data: st.DataObject)
 
 
 @pytest.mark.parametrize("name", TYPES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_fault_in_one_row_changes_no_other(name: str, data: st.DataObject) -> None:
     drawn = data.draw(st.lists(images(REGISTRY[name]), min_size=1, max_size=3))

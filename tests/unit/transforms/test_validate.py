@@ -7,11 +7,24 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from records import REGISTRY, change, column, deliver, demand, faults, probe, type_with
+from records import (
+    DECODER,
+    REGISTRY,
+    block,
+    change,
+    column,
+    deliver,
+    demand,
+    faults,
+    kinesis_event,
+    probe,
+    type_with,
+)
 
 from schemas.changes import InputFormat
 from schemas.registry import Registry
-from transforms.validate import find_faults
+from transforms.decode import Decoder
+from transforms.validate import find_faults, validate
 
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}
 
@@ -43,23 +56,28 @@ def check(avro: dict[str, Any], *values: Any) -> list[tuple[str, str | None]]:
     return sorted(faults(deliver(*records, registry=registry)))
 
 
-S, N = (lambda text: {"S": text}), (lambda text: {"N": text})
+def string(text: str) -> dict[str, str]:
+    return {"S": text}
+
+
+def number(text: str) -> dict[str, str]:
+    return {"N": text}
 
 
 @pytest.mark.parametrize(
     ("avro", "good", "bad", "code"),
     [
-        (field("string", maxLength=3), S("äöü"), S("abcd"), "too_long"),
-        (field("string", minLength=2), S("😀😀"), S("😀"), "too_short"),
+        (field("string", maxLength=3), string("äöü"), string("abcd"), "too_long"),
+        (field("string", minLength=2), string("😀😀"), string("😀"), "too_short"),
         (field("bytes", maxLength=2), {"B": "AAE="}, {"B": "AAEC"}, "too_long"),
         (field("bytes", minLength=2), {"B": "AAE="}, {"B": "AA=="}, "too_short"),
-        (field("int", minimum=1), N("1"), N("0"), "out_of_range"),
-        (field("long", maximum=9), N("9"), N("10"), "out_of_range"),
-        (field("double", minimum=0), N("0.0"), N("-0.5"), "out_of_range"),
-        (field(DECIMAL, minimum=0), N("0"), N("-0.01"), "out_of_range"),
-        (field(DECIMAL, maximum=10), N("10.00"), N("10.01"), "out_of_range"),
-        (field("string", pattern="^[A-Z]+$"), S("AB"), S("AB\n"), "bad_pattern"),
-        (field(enum("RED")), S("RED"), S("red"), "not_allowed"),
+        (field("int", minimum=1), number("1"), number("0"), "out_of_range"),
+        (field("long", maximum=9), number("9"), number("10"), "out_of_range"),
+        (field("double", minimum=0), number("0.0"), number("-0.5"), "out_of_range"),
+        (field(DECIMAL, minimum=0), number("0"), number("-0.01"), "out_of_range"),
+        (field(DECIMAL, maximum=10), number("10.00"), number("10.01"), "out_of_range"),
+        (field("string", pattern="^[A-Z]+$"), string("AB"), string("AB\n"), "bad_pattern"),
+        (field(enum("RED")), string("RED"), string("red"), "not_allowed"),
     ],
 )
 def test_a_limit_of_a_field(avro: dict[str, Any], good: Any, bad: Any, code: str) -> None:
@@ -67,12 +85,12 @@ def test_a_limit_of_a_field(avro: dict[str, Any], good: Any, bad: Any, code: str
 
 
 LIMITED = [
-    ({"type": "string", "maxLength": 3}, S("abc"), S("abcd"), "too_long"),
-    ({"type": "string", "minLength": 2}, S("ab"), S("a"), "too_short"),
-    ({"type": "int", "minimum": 1, "maximum": 5}, N("5"), N("6"), "out_of_range"),
-    ({"type": DECIMAL, "minimum": 0}, N("0"), N("-1"), "out_of_range"),
-    ({"type": "string", "pattern": "^a"}, S("ab"), S("b"), "bad_pattern"),
-    ({"type": enum("RED")}, S("RED"), S("BLUE"), "not_allowed"),
+    ({"type": "string", "maxLength": 3}, string("abc"), string("abcd"), "too_long"),
+    ({"type": "string", "minLength": 2}, string("ab"), string("a"), "too_short"),
+    ({"type": "int", "minimum": 1, "maximum": 5}, number("5"), number("6"), "out_of_range"),
+    ({"type": DECIMAL, "minimum": 0}, number("0"), number("-1"), "out_of_range"),
+    ({"type": "string", "pattern": "^a"}, string("ab"), string("b"), "bad_pattern"),
+    ({"type": enum("RED")}, string("RED"), string("BLUE"), "not_allowed"),
 ]
 
 
@@ -100,20 +118,26 @@ def test_a_limit_of_a_field_in_a_map_of_records(
     limited: dict[str, Any], good: Any, bad: Any, code: str
 ) -> None:
     inner = nested({"name": "part", **limited})
-    values = [{"M": {"a": {"M": {"part": good}}, "b": {"M": {"part": item}}}} for item in (good, bad)]
+    values = [
+        {"M": {"a": {"M": {"part": good}}, "b": {"M": {"part": item}}}} for item in (good, bad)
+    ]
     assert check(field({"type": "map", "values": inner}), *values) == [(code, "value.part")]
 
 
 @pytest.mark.parametrize(
     ("avro", "good", "bad"),
     [
-        (array(enum("RED")), {"L": [S("RED")]}, {"L": [S("RED"), S("BLUE")]}),
+        (array(enum("RED")), {"L": [string("RED")]}, {"L": [string("RED"), string("BLUE")]}),
         (array(enum("RED")), {"SS": ["RED"]}, {"SS": ["BLUE"]}),
-        ({"type": "map", "values": enum("RED")}, {"M": {"a": S("RED")}}, {"M": {"a": S("BLUE")}}),
+        (
+            {"type": "map", "values": enum("RED")},
+            {"M": {"a": string("RED")}},
+            {"M": {"a": string("BLUE")}},
+        ),
         (
             array(array(enum("RED"))),
-            {"L": [{"L": [S("RED")]}, {"L": []}]},
-            {"L": [{"L": []}, {"L": [S("BLUE")]}]},
+            {"L": [{"L": [string("RED")]}, {"L": []}]},
+            {"L": [{"L": []}, {"L": [string("BLUE")]}]},
         ),
     ],
 )
@@ -144,7 +168,7 @@ def test_a_null_within_a_record_breaks_no_limit() -> None:
 
 
 def test_null_items_break_no_limit() -> None:
-    assert check(field(array(optional(enum("RED")))), {"L": [{"NULL": True}, S("RED")]}) == []
+    assert check(field(array(optional(enum("RED")))), {"L": [{"NULL": True}, string("RED")]}) == []
 
 
 def test_a_row_is_rejected_once_for_its_first_field() -> None:
@@ -162,10 +186,6 @@ def test_a_batch_of_faults_alone_has_no_types_left() -> None:
 
 
 def test_the_original_of_a_faulty_record_in_an_event_is_that_record_alone() -> None:
-    from records import DECODER, block, kinesis_event
-
-    from transforms.validate import validate
-
     bad = change(demand(quantity={"N": "0"}))
     event = kinesis_event([change(demand()), bad])
     (found,) = validate(DECODER.decode(block(event, fmt=InputFormat.LAMBDA_KINESIS))).rejects
@@ -174,10 +194,8 @@ def test_the_original_of_a_faulty_record_in_an_event_is_that_record_alone() -> N
 
 def test_faults_are_found_in_a_slice_of_columns() -> None:
     registry = Registry({"probe": type_with(field(array(enum("RED"))))})
-    values = [{"L": [S("RED")] * 3}, {"L": [S("BLUE")]}, {"L": [S("RED")]}]
-    (changes,) = __import__("records").Decoder(registry).decode(
-        __import__("records").block(*(probe(value=value) for value in values))
-    ).typed
+    values = [{"L": [string("RED")] * 3}, {"L": [string("BLUE")]}, {"L": [string("RED")]}]
+    (changes,) = Decoder(registry).decode(block(*(probe(value=value) for value in values))).typed
     sliced = changes.with_columns({"value": changes.columns["value"].slice(1)})
     assert list(find_faults(sliced)) == [0]
 

@@ -1,0 +1,65 @@
+"""What becomes of an error on its way to the user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+
+from runners import cli
+from runners.direct import DirectRunner, _from_worker
+from schemas.errors import InputError, LetheError, StoreFull
+from stores.log import SourceTaken
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def run_failing(error: Exception) -> None:
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = pipeline | beam.Create([1]) | "Fail" >> beam.Map(lambda _: fail(error))
+
+    with DirectRunner(1) as runner:
+        runner.run(build, 1)
+
+
+@pytest.mark.parametrize("error", [InputError("a: is gone"), StoreFull("b: full", path="b")])
+def test_an_error_leaves_a_pipeline_as_it_was_raised(error: LetheError) -> None:
+    with pytest.raises(type(error)) as raised:
+        run_failing(error)
+    assert raised.value.message == error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("schemas.errors.StoreFull: x: no room", StoreFull, "x: no room"),
+        ("stores.log.SourceTaken: s: taken", SourceTaken, "s: taken"),
+        ("schemas.errors.InputError: a [while running 'B'] [while running 'C']", InputError, "a"),
+    ],
+)
+def test_a_workers_error_is_found_in_what_beam_passes_on(
+    text: str, kind: type[LetheError], message: str
+) -> None:
+    found = _from_worker(RuntimeError(f"Traceback (most recent call last):\n  File x\n{text}\n"))
+    assert (type(found), str(found)) == (kind, message)
+
+
+def test_a_workers_other_error_stays_what_it_is() -> None:
+    error = RuntimeError("Traceback (most recent call last):\n  File x\nValueError: 1")
+    assert _from_worker(error) is error
+
+
+def test_a_mistake_of_ours_is_shown_by_its_place_and_without_its_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(cli, "configure_logs", lambda: None)
+    monkeypatch.setattr(cli, "_leave", left.append)
+    monkeypatch.setattr(cli, "build_app", lambda _: fail(ValueError("jane.doe@example.com")))
+    cli.main()
+    said = capsys.readouterr().err
+    assert (left, "jane" in said, "error: ValueError" in said) == ([1], False, True)
+    assert f'File "{Path(__file__)}"' in said
