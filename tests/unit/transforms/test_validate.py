@@ -53,7 +53,7 @@ def check(avro: dict[str, Any], *values: Any) -> list[tuple[str, str | None]]:
     """The faults of rows that hold these values of one field."""
     registry = Registry({"probe": type_with(avro)})
     records = [probe() if value is None else probe(value=value) for value in values]
-    return sorted(faults(deliver(*records, registry=registry)))
+    return sorted(faults(deliver(*records, registry=registry)).elements())
 
 
 def string(text: str) -> dict[str, str]:
