@@ -168,19 +168,28 @@ class BadValue(Exception):
 
 
 class Reader:
-    """Reads one field: ``value_type`` is what msgspec decodes an attribute value into."""
+    """Reads one field: ``value_type`` is what msgspec decodes an attribute value into.
+
+    ``taken`` is an expression for what is kept of a value, called ``{0}``, until a block is read:
+    the value itself, or its bare content where that alone tells everything.
+    """
 
     value_type: Any
+    taken = "{0}"
 
     def __init__(self, nullable: bool) -> None:
         self.nullable = nullable
 
-    def read(self, values: list[Any]) -> Column:
+    def read(self, values: Sequence[Any]) -> Column:
         """The column of ``values``, each a ``value_type`` or None where the field is absent."""
         raise NotImplementedError
 
+    def read_taken(self, values: Sequence[Any]) -> Column:
+        """The column of what was taken of values by ``taken``."""
+        return self.read(values)
+
     def keys(
-        self, values: list[Any], contents: list[Any]
+        self, values: Sequence[Any], contents: Sequence[Any]
     ) -> tuple[int | npt.NDArray[np.int64], list[RowFault]]:
         """A name and a type tag for each value that has content; the faults of those that lack it.
 
@@ -190,12 +199,12 @@ class Reader:
             return 2, []
         filled = np.fromiter((content is not None for content in contents), np.bool_, len(contents))
         keys, faults = filled * np.int64(2), []
-        for row in np.flatnonzero(~filled):
+        for row in map(int, np.flatnonzero(~filled)):
             value = values[row]
             if value is not None:
                 keys[row] = 2 if value.NULL else 1
                 if not (value.NULL and self.nullable):
-                    faults.append(RowFault(int(row), _code_without_content(value)))
+                    faults.append(RowFault(row, _code_without_content(value)))
         return keys, faults
 
 
@@ -217,22 +226,28 @@ class ScalarReader(Reader):
         self.set_tag = tag + "S"
         self._content = attrgetter(tag)
         self._parse = parse
+        if self._always_filled:
+            self.taken = f"{{0}}.{tag}"
 
-    def read(self, values: list[Any]) -> Column:
+    def read(self, values: Sequence[Any]) -> Column:
         contents = self.contents(values)
         array, faults = self.build(contents)
-        if self._always_filled:
-            return Column(array, 2, faults)
         keys, hollow = self.keys(values, contents)
         return Column(array, keys, faults + hollow)
 
-    def contents(self, values: list[Any]) -> list[Any]:
+    def read_taken(self, values: Sequence[Any]) -> Column:
+        if not self._always_filled:
+            return self.read(values)
+        array, faults = self.build(values)
+        return Column(array, 2, faults)
+
+    def contents(self, values: Sequence[Any]) -> list[Any]:
         content = self._content
         if not self.nullable:
             return list(map(content, values))
         return [None if value is None else content(value) for value in values]
 
-    def build(self, contents: list[Any]) -> tuple[Any, list[RowFault]]:
+    def build(self, contents: Sequence[Any]) -> tuple[Any, list[RowFault]]:
         """The Arrow array of the bare contents, and the faults among them."""
         if self._parse is None:
             return pa.array(contents, self.arrow_type), []
@@ -245,7 +260,7 @@ class ScalarReader(Reader):
         """All texts at once, each as ``parse`` would have it; raises ``pa.ArrowInvalid`` if not."""
         return texts.cast(self.arrow_type)
 
-    def _one_by_one(self, contents: list[Any]) -> tuple[Any, list[RowFault]]:
+    def _one_by_one(self, contents: Sequence[Any]) -> tuple[Any, list[RowFault]]:
         assert self._parse is not None
         parsed: list[Any] = []
         faults = []
@@ -306,14 +321,23 @@ class DateReader(ScalarReader):
 class TimeReader(ScalarReader):
     """Times: ISO 8601 text with a zone, or epoch milliseconds as a number."""
 
-    def contents(self, values: list[Any]) -> list[Any]:
+    def __init__(self, nullable: bool) -> None:
+        types = (TimeValue, TimeValue)
+        super().__init__(TimestampKind(), nullable, "S", types, parse_time)
+        if not nullable:
+            self.taken = "({0}.S or {0})"
+
+    def contents(self, values: Sequence[Any]) -> list[Any]:
+        return [v if v is None or v.__class__ is str else _time_content(v) for v in values]
+
+    def read_taken(self, values: Sequence[Any]) -> Column:
         if self.nullable:
-            return [None if value is None else _time_content(value) for value in values]
-        texts = [value.S for value in values]
-        if None not in texts:
-            return texts
-        pairs = zip(texts, values, strict=True)
-        return [_time_content(value) if text is None else text for text, value in pairs]
+            return self.read(values)
+        try:
+            array, faults = self.build(values)
+        except pa.ArrowTypeError:  # not all are text
+            return self.read(values)
+        return Column(array, 2, faults)
 
     def _cast(self, texts: Any) -> Any:
         moments = super()._cast(texts)
@@ -330,7 +354,7 @@ class ListReader(Reader):
         self.value_type = ListValue[self.item.value_type]  # type: ignore[name-defined]
         self.arrow_type = arrow_type(kind)
 
-    def read(self, values: list[Any]) -> Column:
+    def read(self, values: Sequence[Any]) -> Column:
         rows = self._rows(values)
         lengths = np.fromiter(map(len, _present(rows)), np.int64, len(rows))
         flat, item_keys, item_faults = self._items(values, rows, lengths)
@@ -339,12 +363,12 @@ class ListReader(Reader):
         faults += [RowFault(int(owners[f.row]), f.code, f.path) for f in item_faults]
         return Column(self._nest(flat, rows, lengths), keys + item_keys, faults)
 
-    def _rows(self, values: list[Any]) -> list[Any]:
+    def _rows(self, values: Sequence[Any]) -> list[Any]:
         """Each row's items; None where the list is absent or NULL."""
         return [None if value is None else value.L for value in values]
 
     def _items(
-        self, _values: list[Any], rows: list[Any], lengths: npt.NDArray[np.int64]
+        self, _values: Sequence[Any], rows: list[Any], lengths: npt.NDArray[np.int64]
     ) -> tuple[Any, Any, list[RowFault]]:
         """All items as one array, the keys they were read from by row, and their faults."""
         column = self.item.read(list(chain.from_iterable(_present(rows))))
@@ -366,7 +390,7 @@ class ScalarListReader(ListReader):
 
     item: ScalarReader
 
-    def _rows(self, values: list[Any]) -> list[Any]:
+    def _rows(self, values: Sequence[Any]) -> list[Any]:
         of_list = self.item.contents
         of_set = attrgetter(self.item.set_tag)
         return [
@@ -375,7 +399,7 @@ class ScalarListReader(ListReader):
         ]
 
     def _items(
-        self, values: list[Any], rows: list[Any], lengths: npt.NDArray[np.int64]
+        self, values: Sequence[Any], rows: list[Any], lengths: npt.NDArray[np.int64]
     ) -> tuple[Any, Any, list[RowFault]]:
         contents = list(chain.from_iterable(_present(rows)))
         array, faults = self.item.build(contents)
@@ -397,7 +421,7 @@ class MapReader(Reader):
         self.value_type = MapValue[dict[str, self.item.value_type]]  # type: ignore[name-defined]
         self.arrow_type = arrow_type(kind)
 
-    def read(self, values: list[Any]) -> Column:
+    def read(self, values: Sequence[Any]) -> Column:
         maps = [None if value is None else value.M for value in values]
         keys, faults = self.keys(values, maps)
         lengths = np.fromiter((len(entries or ()) for entries in maps), np.int64, len(maps))
@@ -431,11 +455,12 @@ class RecordReader(Reader):
         self.value_type = MapValue[self.image.image_type]  # type: ignore[name-defined]
         self.arrow_type = arrow_type(kind)
 
-    def read(self, values: list[Any]) -> Column:
+    def read(self, values: Sequence[Any]) -> Column:
         maps = [None if value is None else value.M for value in values]
         own_keys, faults = self.keys(values, maps)
         rows = np.array([row for row, entries in enumerate(maps) if entries is not None], np.int64)
-        columns = self.image.read([entries for entries in maps if entries is not None])
+        take = self.image.row
+        columns = self.image.read([take(entries) for entries in maps if entries is not None])
         faults += [
             RowFault(int(rows[f.row]), f.code, _join(name, f.path))
             for name, column in columns.items()
@@ -464,7 +489,7 @@ class ImageReader:
         self.readers = [reader_for(f.kind, f.nullable) for f in self.fields]
         self.known = frozenset(f.source for f in self.fields)
         self.image_type = self._struct(name)
-        self._attributes = [attrgetter(f"f{place}") for place in range(len(self.fields))]
+        self.row: Callable[[Any], tuple[Any, ...]] = self._row_maker()
 
     def _struct(self, name: str) -> Any:
         members = [
@@ -476,13 +501,22 @@ class ImageReader:
         rename = {f"f{place}": field.source for place, field in enumerate(self.fields)}
         return msgspec.defstruct(name, members, rename=rename, gc=False, kw_only=True)
 
-    def read(self, images: list[Any]) -> dict[str, Column]:
-        """One column a field, by the field's lake name."""
+    def _row_maker(self) -> Callable[[Any], tuple[Any, ...]]:
+        """A function that takes what is read of an image out of it, as one tuple.
+
+        Made to measure, because it runs for every record: an image is let go of while it is
+        still in the processor's cache, and all images of a block never live at once.
+        """
+        parts = [r.taken.format(f"image.f{place}") for place, r in enumerate(self.readers)]
+        maker: Callable[[Any], tuple[Any, ...]] = eval(f"lambda image: ({', '.join(parts)},)")
+        return maker
+
+    def read(self, rows: list[tuple[Any, ...]]) -> dict[str, Column]:
+        """One column a field, by the field's lake name, of what ``row`` made of images."""
+        taken = zip(*rows, strict=True) if rows else [()] * len(self.fields)
         return {
-            field.name: reader.read(list(map(attribute, images)))
-            for field, reader, attribute in zip(
-                self.fields, self.readers, self._attributes, strict=True
-            )
+            field.name: reader.read_taken(values)
+            for field, reader, values in zip(self.fields, self.readers, taken, strict=True)
         }
 
 
@@ -503,7 +537,7 @@ def reader_for(kind: Kind, nullable: bool) -> Reader:
         case DecimalKind():
             return DecimalReader(kind, nullable, numbers)
         case TimestampKind():
-            return TimeReader(kind, nullable, "S", (TimeValue, TimeValue), parse_time)
+            return TimeReader(nullable)
         case DateKind():
             return DateReader(kind, nullable, "S", strings, parse_date)
         case ListKind(item):
@@ -638,7 +672,7 @@ def _code_without_content(value: Any) -> ErrorCode:
     return ErrorCode.WRONG_TYPE if getattr(value, "N", None) is None else ErrorCode.BAD_NUMBER
 
 
-def _tagged_items(values: list[Any], rows: list[Any]) -> Iterator[Any]:
+def _tagged_items(values: Sequence[Any], rows: list[Any]) -> Iterator[Any]:
     """Each row's items as they were decoded; those of a set are bare texts."""
     for value, items in zip(values, rows, strict=True):
         yield value.L if items and value.L is not None else items or ()

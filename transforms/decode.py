@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -78,7 +79,8 @@ class _Typed(msgspec.Struct, gc=False):
     type: StringValue
 
 
-_decode_type = msgspec.json.Decoder(_Typed).decode
+_TYPE_ONLY = (msgspec.json.Decoder(_Typed).decode, attrgetter("type.S"))
+"""How images of types that were not asked for are decoded, and what is taken of them."""
 
 _NESTED = frozenset({InputFormat.LAMBDA_KINESIS, InputFormat.LAMBDA_DYNAMODB})
 
@@ -111,7 +113,7 @@ class _Records:
 class _Group:
     """Changes of one type on their way into columns. Lists run in parallel."""
 
-    images: list[Any] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
     opened: list[Opened] = field(default_factory=list)
     records: list[int] = field(default_factory=list)
     indexes: list[int] = field(default_factory=list)
@@ -121,11 +123,11 @@ class _Group:
     def adders(
         self,
     ) -> tuple[Callable[[Any], None], Callable[[Opened], None], Callable[[int], None]]:
-        """What adds an image, what was opened, and the record it was in: the hot path's ``add``."""
-        return self.images.append, self.opened.append, self.records.append
+        """What adds a row, what was opened, and the record it was in: the hot path's ``add``."""
+        return self.rows.append, self.opened.append, self.records.append
 
-    def add(self, image: Any, opened: Opened, record: int, index: int) -> None:
-        self.images.append(image)
+    def add(self, row: Any, opened: Opened, record: int, index: int) -> None:
+        self.rows.append(row)
         self.opened.append(opened)
         self.records.append(record)
         self.indexes.append(index)
@@ -148,7 +150,7 @@ class Decoder:
             for record_type in registry
         }
         self.image_decoders = {
-            name.encode(): msgspec.json.Decoder(reader.image_type).decode
+            name.encode(): (msgspec.json.Decoder(reader.image_type).decode, reader.row)
             for name, reader in self.readers.items()
             if name in wanted
         }
@@ -191,7 +193,7 @@ class _BlockDecoding:
         groups = {name: _Group() for name in self._decoder.image_decoders}
         unwanted = {name.encode(): _Group() for name in self._decoder.unwanted}
         targets = {
-            name: (self._decoder.image_decoders.get(name, _decode_type), *group.adders)
+            name: (*self._decoder.image_decoders.get(name, _TYPE_ONLY), *group.adders)
             for name, group in (groups | unwanted).items()
         }
         open_envelope = self._opener.open
@@ -201,8 +203,8 @@ class _BlockDecoding:
                 # Perhaps of another place in the record; then the image's own type will differ.
                 begin = content.index(_TYPE_MARK) + len(_TYPE_MARK)
                 name = content[begin : content.index(b'"', begin)]
-                decode, add_image, add_opened, add_record = targets[name]
-                add_image(decode(opened.image))
+                decode, take, add_row, add_opened, add_record = targets[name]
+                add_row(take(decode(opened.image)))
             except (NeedsCare, msgspec.MsgspecError, ValueError, KeyError, RecursionError):
                 self._careful.append(number)
                 continue
@@ -214,15 +216,15 @@ class _BlockDecoding:
     def _leave_out(self, unwanted: Mapping[bytes, _Group]) -> None:
         """Count the changes of types that were not asked for; nothing else in them is judged."""
         for name, group in unwanted.items():
-            for image, record in zip(group.images, group.records, strict=True):
-                if name.decode() == image.type.S:
+            for found, record in zip(group.rows, group.records, strict=True):
+                if name.decode() == found:
                     self._filtered += 1
                 else:
                     self._careful.append(record)
 
     def _with_indexes(self, groups: Mapping[bytes, _Group]) -> dict[str, _Group]:
         """The groups that have changes, by the name as text."""
-        found = {name.decode(): group for name, group in groups.items() if group.images}
+        found = {name.decode(): group for name, group in groups.items() if group.rows}
         for group in found.values():
             group.indexes = self._records.indexes[group.records].tolist()
         return found
@@ -230,7 +232,7 @@ class _BlockDecoding:
     def _vouched(self, groups: dict[str, _Group]) -> list[TypedChanges]:
         """The rows that the fast way can vouch for; the others' records are left for care."""
         columns = {
-            name: self._decoder.readers[name].read(group.images) for name, group in groups.items()
+            name: self._decoder.readers[name].read(group.rows) for name, group in groups.items()
         }
         doubtful = self._doubtful(groups, columns)
         typed = []
@@ -246,7 +248,7 @@ class _BlockDecoding:
     ) -> dict[str, set[int]]:
         """Rows by type whose records hold keys that nothing explains."""
         expected = {
-            name: np.zeros(len(group.images), np.int64) + total_keys(columns[name])
+            name: np.zeros(len(group.rows), np.int64) + total_keys(columns[name])
             for name, group in groups.items()
         }
         in_images = self._keys_in_images(groups.values())
@@ -304,7 +306,7 @@ class _BlockDecoding:
 
     def _sound(self, name: str, group: _Group) -> TypedChanges:
         """The rows that were found sound one by one, less those whose values are not."""
-        columns = self._decoder.readers[name].read(group.images)
+        columns = self._decoder.readers[name].read(group.rows)
         return self._without_faults(self._decoder.registry[name], group, columns, set())
 
     def _treat_unknown(self, group: _Group, row: int, unknown: Mapping[str, Any]) -> None:
@@ -342,8 +344,9 @@ class _BlockDecoding:
             self._reject(fault, number, index, change.record_type)
             return
         group = groups[change.record_type.name]
-        self._treat_unknown(group, len(group.images), change.unknown)
-        group.add(change.image, change.opened, number, index)
+        self._treat_unknown(group, len(group.rows), change.unknown)
+        row = self._decoder.readers[change.record_type.name].row(change.image)
+        group.add(row, change.opened, number, index)
 
     def _reject(
         self,
