@@ -22,7 +22,7 @@ from runners.direct import DirectRunner
 from runners.plan import Plan, plan_delivery
 from runners.progress import shown_progress
 from runners.report import Report
-from schemas.errors import StoreError
+from schemas.errors import LetheError, StoreError
 from stores.inputs import InputOpener
 from stores.log import Commit, DeliveryLog, Owner, Run, new_run_id
 from stores.objects.local import LocalObjectStore
@@ -238,8 +238,17 @@ def run_rounds(
     every: float,
     stop: threading.Event,
 ) -> Iterator[Report]:
-    """Rounds, one every ``every`` seconds, until ``stop`` is set; a round under way is finished."""
+    """Rounds, one every ``every`` seconds, until ``stop`` is set; a round under way is finished.
+
+    What may succeed when tried again - a store that does not answer, an input that has not come
+    yet - is logged and left to the next round; any other error ends the loop.
+    """
     while not stop.is_set():
         began = time.monotonic()
-        yield run_round(delivery, runner, console)
+        try:
+            yield run_round(delivery, runner, console)
+        except LetheError as error:
+            if not error.retryable:
+                raise
+            _log.warning("this round failed", code=error.code, next_in_seconds=every)
         stop.wait(max(0.0, every - (time.monotonic() - began)))

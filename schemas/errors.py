@@ -4,6 +4,7 @@
     ├── UsageError            the caller asked for something that makes no sense   (exit 2)
     │   └── SchemaError       a record schema cannot be used
     ├── InputError            an input cannot be read, or changed under us         (exit 1)
+    │   └── InputMissing      there is nothing there yet (``retryable``)
     ├── LakeError             the lake or its log is not in a usable state         (exit 1)
     └── StoreError            an object store said no                              (exit 1)
         ├── ObjectMissing
@@ -62,6 +63,14 @@ class InputError(LetheError):
 
     code = "bad_input"
     http_status = 422
+
+
+class InputMissing(InputError):
+    """An input leads to no file; one may yet come."""
+
+    code = "input_missing"
+    http_status = 404
+    retryable = True
 
 
 class LakeError(LetheError):

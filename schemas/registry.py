@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from fastavro.schema import parse_schema
 
 from schemas.errors import SchemaError, UsageError
@@ -227,7 +229,7 @@ def _field(document: dict[str, Any], system: bool) -> Field:
     _check_attributes(document)
     kind, nullable = _kind(document["type"], name)
     try:
-        return Field(
+        field = Field(
             name=name,
             source=document.get("source", name),
             kind=kind,
@@ -244,6 +246,8 @@ def _field(document: dict[str, Any], system: bool) -> Field:
         )
     except ValueError as error:
         raise SchemaError(f"field {name!r}: {error}") from error
+    _check_limits(field)
+    return field
 
 
 def _check_attributes(document: Mapping[str, Any]) -> None:
@@ -258,18 +262,12 @@ def _check_attributes(document: Mapping[str, Any]) -> None:
 
 
 def _limits(document: Mapping[str, Any]) -> Limits:
-    pattern = document.get("pattern")
-    if pattern is not None:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise SchemaError(f"field {document['name']!r}: pattern: {error}") from error
     return Limits(
         minimum=document.get("minimum"),
         maximum=document.get("maximum"),
         min_length=document.get("minLength"),
         max_length=document.get("maxLength"),
-        pattern=pattern,
+        pattern=document.get("pattern"),
     )
 
 
@@ -369,6 +367,39 @@ def _check_field(field: Field) -> None:
         raise SchemaError(f"field {field.name!r}: only strings can be scrubbed by {field.scrub}")
     if field.scrub is Scrub.DROP and not field.nullable:
         raise SchemaError(f"field {field.name!r}: scrub 'drop' needs a field that may be null")
+    if field.subject is not None and field.scrub in {Scrub.MASK, Scrub.DROP}:
+        raise SchemaError(
+            f"field {field.name!r}: a subject that is scrubbed by {field.scrub} could not be found "
+            "again to be erased: use 'keep' or 'hash'"
+        )
+
+
+_LIMITED_BY = {
+    "minimum": IntegerKind | FloatKind | DecimalKind,
+    "maximum": IntegerKind | FloatKind | DecimalKind,
+    "min_length": StringKind | BytesKind,
+    "max_length": StringKind | BytesKind,
+    "pattern": StringKind,
+}
+
+
+def _check_limits(field: Field) -> None:
+    """A limit that says nothing of its field's kind is a mistake, and not to be passed over."""
+    for limit, kinds in _LIMITED_BY.items():
+        if getattr(field.limits, limit) is not None and not isinstance(field.kind, kinds):
+            raise SchemaError(
+                f"field {field.name!r}: {limit!r} is no limit for a field of its type"
+            )
+    if field.limits.pattern is not None:
+        _check_pattern(field.name, field.limits.pattern)
+
+
+def _check_pattern(name: str, pattern: str) -> None:
+    """Patterns are matched by RE2, which takes no look-around and no back-reference."""
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except pa.ArrowInvalid as error:
+        raise SchemaError(f"field {name!r}: pattern: {error}") from error
 
 
 def _check_subject_condition(field: Field, columns: set[str]) -> None:

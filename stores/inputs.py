@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from schemas.errors import InputError, ObjectMissing, UsageError
+from schemas.errors import InputError, InputMissing, ObjectMissing, UsageError
 from schemas.inputs import Compression, Split
 from stores.objects import S3Settings, split_uri
 from stores.objects.port import ObjectInfo, ObjectStore
@@ -71,13 +71,13 @@ class InputOpener:
     def find(self, pattern: str) -> list[FoundFile]:
         """The files that one input leads to, sorted by name.
 
-        Raises ``InputError`` if it leads to none.
+        Raises ``InputMissing`` if it leads to none.
         """
         store, key = split_uri(pattern, self.s3)
         root = _root_of(pattern, key)
         found = [FoundFile(root + info.key, info, store) for info in _matches(store, key)]
         if not found:
-            raise InputError(f"{pattern}: no such file, folder or match")
+            raise InputMissing(f"{pattern}: no such file, folder or match")
         return found
 
     def resolve(self, manifest_uri: str, key: str) -> str:

@@ -312,6 +312,17 @@ def test_every_picks_up_a_new_file_and_sigterm_ends_it_with_status_0(
     assert Lake.at(lake).leftovers() == []
 
 
+def test_rounds_wait_for_an_input_that_has_not_come_yet(lake: Path, tmp_path: Path) -> None:
+    file = tmp_path / "comes-later.ndjson"
+    process = start("deliver", file, "--lake", lake, "--workers", 1, "--every", "1s")
+    wait_for((lake / "_lethe").exists)
+    file.write_bytes(b"".join(LINES))
+    wait_for(lambda: len(Lake.at(lake).changes()) == 10)
+    process.send_signal(signal.SIGTERM)
+    done = outcome(process)
+    assert (done.status, '"code": "input_missing"' in done.err) == (0, True)
+
+
 def test_sigterm_to_all_processes_in_the_middle_of_a_round_lets_the_round_end(
     lake: Path, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ from schemas.fields import (
 )
 from schemas.registry import (
     LAKE_FIELDS,
+    SHIPPED,
     build_record_type,
     fingerprint,
     load_record_type,
@@ -217,3 +218,30 @@ def test_fingerprint_tells_logical_types_apart() -> None:
 
 def test_fingerprint_ignores_attributes_that_change_no_value() -> None:
     assert fingerprint({"type": "string", "doc": "a name"}) == fingerprint("string")
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [
+        ("int", {"minLength": 1}),
+        ("string", {"maximum": 5}),
+        ({"type": "array", "items": "string"}, {"maxLength": 3}),
+        ({"type": "long", "logicalType": "timestamp-micros"}, {"minimum": 0}),
+        ("long", {"pattern": "^1$"}),
+        ("string", {"pattern": "(?=look-ahead)"}),
+    ],
+)
+def test_limit_that_cannot_be_checked_is_an_error(kind: Any, limit: dict[str, Any]) -> None:
+    document = json.loads((SHIPPED / "event.avsc").read_text())
+    document["fields"].append({"name": "added", "type": kind, **limit})
+    with pytest.raises(SchemaError, match="'added'"):
+        build_record_type(document)
+
+
+@pytest.mark.parametrize("scrub", ["mask", "drop"])
+def test_subject_that_could_not_be_found_again_is_an_error(scrub: str) -> None:
+    document = json.loads((SHIPPED / "event.avsc").read_text())
+    who = {"name": "who", "type": ["null", "string"], "subject": "email", "pii": "email"}
+    document["fields"].append({**who, "scrub": scrub})
+    with pytest.raises(SchemaError, match="erased"):
+        build_record_type(document)
