@@ -41,8 +41,6 @@ from schemas.fields import RecordType
 from schemas.registry import Registry
 from transforms.attributes import plain_json
 from transforms.columns import (
-    EARLIEST_MICROS,
-    LATEST_MICROS,
     Column,
     ImageReader,
     RowFault,
@@ -69,6 +67,7 @@ from transforms.strict import (
     records_of,
 )
 from transforms.unknown import UnknownFinder
+from transforms.values import EARLIEST_MICROS, LATEST_MICROS
 
 _TYPE_MARK = b'"type":{"S":"'
 

@@ -23,7 +23,8 @@ from schemas.fields import (
     StringKind,
     TimestampKind,
 )
-from transforms.columns import BadValue, Column, ScalarReader, parse_time, reader_for
+from transforms.columns import Column, ScalarReader, reader_for
+from transforms.values import BadValue, parse_time
 
 NUMERIC = [
     IntegerKind(32),
