@@ -39,7 +39,7 @@ _LOCAL = rb"[A-Za-z0-9.!#$&'*+/=?^_`{|}~\x80-\xff-]"
 _LABEL = rb"(?:[A-Za-z0-9\x80-\xff-]|" + _ESCAPED + rb")"
 _EMAIL = re.compile(
     # From the beginning of a word only, so that time grows with the text and not its square.
-    rb"(?:(?<=\\[nrtbf])|(?<!" + _LOCAL + rb")(?<!\\))"
+    rb"(?:(?<=\\\\)|(?<=\\[nrtbf])|(?<!" + _LOCAL + rb")(?<!\\))"
     rb"(?:" + _LOCAL + rb"|%(?!40)|" + _DOT + rb"|" + _ESCAPED + rb")++"
     rb"(?:" + _AT.pattern + rb")"
     rb"" + _LABEL + rb"+(?:(?:" + _DOT + rb")" + _LABEL + rb"+)+"

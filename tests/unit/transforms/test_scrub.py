@@ -186,6 +186,7 @@ def leaves(address: str, document: bytes) -> bool:
 
 @given(address=addresses, lost=st.integers(1, 40), tail=st.text(max_size=9))
 @example(address="a@b.example", lost=1, tail="\x7f")
+@example(address="0@A.AC", lost=1, tail="\\")
 def test_no_address_remains_in_records_that_do_not_parse(
     address: str, lost: int, tail: str
 ) -> None:
