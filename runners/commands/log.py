@@ -54,8 +54,8 @@ def _print_table(commits: list[Commit]) -> None:
 
 def _row(commit: Commit) -> list[str]:
     counts: dict[str, Any] = commit.counts
-    newest = commit.sources[:_SOURCES_SHOWN]
-    sources = [f"{source.uri.rpartition('/')[2]} {source.resume:,}" for source in newest]
+    shown = commit.sources[:_SOURCES_SHOWN]
+    sources = [f"{source.uri.rpartition('/')[2]} {source.resume:,}" for source in shown]
     if len(commit.sources) > _SOURCES_SHOWN:
         sources.append(f"and {len(commit.sources) - _SOURCES_SHOWN:,} more")
     return [

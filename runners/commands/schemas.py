@@ -18,7 +18,7 @@ from schemas.ddl import TableFormat, athena_ddl, glue_table_input
 from schemas.errors import LakeError, SchemaError
 from schemas.fields import Field, RecordType
 from schemas.json_schema import json_schema
-from schemas.registry import build_record_type
+from schemas.registry import Registry, build_record_type
 from transforms.drift import Difference, Drift, data_files, find_drift
 
 app = typer.Typer(
@@ -43,9 +43,7 @@ def list_types(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
     """List the record types."""
-    rows = [
-        _summary(record_type) for record_type in shared.build_registry(load_settings(), schemas)
-    ]
+    rows = [_summary(record_type) for record_type in _registry(schemas)]
     if as_json:
         _print_json(rows)
     else:
@@ -65,7 +63,7 @@ def print_ddl(
     ] = False,
 ) -> None:
     """Print the CREATE EXTERNAL TABLE statement for Athena."""
-    record_type = shared.build_registry(load_settings(), schemas)[type_name]
+    record_type = _registry(schemas)[type_name]
     if glue:
         _print_json(glue_table_input(record_type, location, table_format))
     else:
@@ -75,13 +73,13 @@ def print_ddl(
 @app.command("json")
 def print_json_schema(type_name: TypeName, schemas: Schemas = None) -> None:
     """Print the JSON Schema of a row."""
-    _print_json(json_schema(shared.build_registry(load_settings(), schemas)[type_name]))
+    _print_json(json_schema(_registry(schemas)[type_name]))
 
 
 @app.command("arrow")
 def print_arrow(type_name: TypeName, schemas: Schemas = None) -> None:
     """Print the Arrow schema."""
-    schema = arrow_schema(shared.build_registry(load_settings(), schemas)[type_name])
+    schema = arrow_schema(_registry(schemas)[type_name])
     typer.echo(schema.to_string(truncate_metadata=False))
 
 
@@ -116,6 +114,10 @@ def report_drift(
     if found:
         raise typer.Exit(1)
     typer.echo("no drift")
+
+
+def _registry(schemas: Path | None) -> Registry:
+    return shared.build_registry(load_settings(), schemas)
 
 
 def _summary(record_type: RecordType) -> dict[str, Any]:
