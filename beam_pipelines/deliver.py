@@ -26,12 +26,11 @@ from transforms.stages import (
     CommitDelivery,
     CommitPlan,
     DecodeBlocks,
+    GatherAndWrite,
     ReadSplits,
-    SpillPartitions,
-    WriteFiles,
 )
 from transforms.validate import validate
-from transforms.write import Output, plan_tasks
+from transforms.write import LakeWriter, Output
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,14 @@ class Rules:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where rows go and how: the lake, the spill folder on the way, and the commit at the end."""
+    """Where rows go and how: the lake, the work folder on the way, and the commit at the end.
+
+    ``work`` is None where the workers do not share a file system.
+    """
 
     store: ObjectStore
     output: Output
-    spill: Path
+    work: Path | None
     commit: CommitPlan
     now: datetime
 
@@ -67,9 +69,8 @@ def deliver(
     """Read the splits, and commit all their rows and dead letters at once."""
     blocks = read(pipeline, splits, opener)
     batches = transform(blocks, rules)
-    pieces, accounts = spill(batches, rules, destination)
-    files = write(pieces, rules, destination)
-    commit([files, accounts], destination)
+    made = write(batches, rules, destination)
+    commit(made, destination)
 
 
 def survey(
@@ -82,7 +83,7 @@ def survey(
     """Do all that ``deliver`` does short of writing to the lake; the counts become metrics."""
     blocks = read(pipeline, splits, opener)
     batches = transform(blocks, rules)
-    spill(batches, rules, destination)
+    count(batches, rules, destination)
 
 
 def read(pipeline: beam.Pipeline, splits: Sequence[Split], opener: InputOpener) -> Any:
@@ -111,23 +112,23 @@ def transform(blocks: Any, rules: Rules) -> Any:
     )
 
 
-def spill(batches: Any, rules: Rules, destination: Destination) -> Any:
-    """Addresses of spilled rows by partition, and accounts of what was read and counted."""
-    fn = SpillPartitions(destination.spill, rules.partitioning, destination.now)
-    return batches | "SpillPartitions" >> beam.ParDo(fn).with_outputs(ACCOUNTS, main="pieces")
+def write(batches: Any, rules: Rules, destination: Destination) -> Sequence[Any]:
+    """Staged files, and accounts of what was read and counted.
 
-
-def write(pieces: Any, rules: Rules, destination: Destination) -> Any:
-    """Staged files."""
-    run_id = destination.commit.run.run_id
-    fn = WriteFiles(destination.store, rules.registry, destination.output, run_id)
-    return (
-        pieces
-        | "GroupByPartition" >> beam.GroupByKey()
-        | "PlanFiles" >> beam.FlatMapTuple(plan_tasks)
-        | "SpreadFiles" >> beam.Reshuffle()
-        | "WriteFiles" >> beam.ParDo(fn)
+    No row crosses a shuffle: each worker writes what it decoded.
+    """
+    lake = LakeWriter(
+        destination.store, rules.registry, destination.output, destination.commit.run.run_id
     )
+    fn = GatherAndWrite(destination.work, rules.partitioning, destination.now, lake)
+    made = batches | "GatherAndWrite" >> beam.ParDo(fn).with_outputs(ACCOUNTS, main="files")
+    return made.files, made[ACCOUNTS]
+
+
+def count(batches: Any, rules: Rules, destination: Destination) -> None:
+    """Counts alone, as metrics."""
+    fn = GatherAndWrite(destination.work, rules.partitioning, destination.now, None)
+    _ = batches | "Gather" >> beam.ParDo(fn).with_outputs(ACCOUNTS, main="files")
 
 
 def commit(made: Sequence[Any], destination: Destination) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from beam_pipelines.deliver import Destination, Rules, commit, spill, transform, write
+from beam_pipelines.deliver import Destination, Rules, commit, transform, write
 from schemas.changes import Block
 from transforms.letters import LetterFilter
 from transforms.stages import ReadLetters
@@ -28,6 +28,5 @@ def replay(
         >> beam.ParDo(ReadLetters(destination.store, chosen)).with_output_types(Block)
     )
     batches = transform(blocks, rules)
-    pieces, accounts = spill(batches, rules, destination)
-    files = write(pieces, rules, destination)
-    commit([files, accounts], destination)
+    made = write(batches, rules, destination)
+    commit(made, destination)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from schemas.fields import RecordType
 
 if TYPE_CHECKING:
     from schemas.inputs import Covered
+    from schemas.streams import ShardRange
 
 
 class InputFormat(StrEnum):
@@ -85,9 +87,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """Where a record stood: source, byte offset, and place within the document.
+    """Where a record stood: source, offset, and place within the document.
 
-    The offset is that of the document's first byte in its decompressed source.
+    The offset is that of the document's first byte in its decompressed source; in a shard of a
+    stream it is the sequence number.
     """
 
     source: str
@@ -146,6 +149,11 @@ class Block:
 
     ``covered`` is set in the block that ends a split: an account of all that was read for it.
 
+    A block of a stream's shard is one answer of the service: ``sequences`` has the sequence number
+    of each document, ``stretch`` says what part of the shard the block accounts for, even if it
+    holds no documents, ``arrived`` is when the last of its records reached the stream, and
+    ``starts`` are offsets in the answer.
+
     When dead letters are replayed, ``replayed`` says where each document came from at first and
     how often it has been tried, and ``carried`` are the lines that are to stay dead letters.
     """
@@ -161,9 +169,14 @@ class Block:
     covered: Covered | None = None
     replayed: tuple[Replayed, ...] | None = None
     carried: tuple[bytes, ...] = ()
+    sequences: tuple[str, ...] | None = None
+    stretch: ShardRange | None = None
+    arrived: datetime | None = None
 
     def position(self, document: int, index: int) -> Position:
         """Where a record of this block stands in this block's source."""
+        if self.sequences is not None:
+            return Position(self.source, int(self.sequences[document]), index)
         return Position(self.source, int(self.starts[document]), index)
 
 

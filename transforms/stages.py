@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import apache_beam as beam
@@ -25,10 +27,10 @@ from stores.objects.port import ObjectStore
 from transforms.commit import draft_commit
 from transforms.decode import Decoder, UnknownFields
 from transforms.letters import LetterFilter, letter_blocks
-from transforms.partition import Partitioning, Spill
+from transforms.partition import Gathering, Partitioning
 from transforms.progress import ProgressFile
 from transforms.read import read_split
-from transforms.write import Output, WriteTask, write_task
+from transforms.write import LakeWriter, write_partition
 
 ACCOUNTS = "accounts"
 
@@ -99,50 +101,61 @@ class DecodeBlocks(beam.DoFn):
         yield self._decoder.decode(block)
 
 
-class SpillPartitions(beam.DoFn):
-    """Batches to the addresses of pieces, by partition.
+class GatherAndWrite(beam.DoFn):
+    """Batches to staged files: the rows of a bundle by partition, written at the bundle's end.
 
-    The output ``accounts`` has what was read, and how many records became what.
+    The output ``accounts`` has what was read, and how many records became what. ``folder`` is one
+    that all workers see; without one each makes its own for what memory does not hold. Without a
+    ``lake`` nothing is written.
     """
 
-    def __init__(self, folder: Path, partitioning: Partitioning, now: datetime) -> None:
-        self._arguments = (folder, partitioning, now)
+    def __init__(
+        self,
+        folder: Path | None,
+        partitioning: Partitioning,
+        now: datetime,
+        lake: LakeWriter | None,
+    ) -> None:
+        self._folder = folder
+        self._partitioning = partitioning
+        self._now = now
+        self._lake = lake
 
     def setup(self) -> None:
-        self._progress = ProgressFile(self._arguments[0])
+        self._resources = ExitStack()
+        self._work = self._folder or self._own_folder()
+        self._progress = ProgressFile(self._work)
+
+    def _own_folder(self) -> Path:
+        made = TemporaryDirectory(prefix="lethe-work-")
+        return Path(self._resources.enter_context(made))
 
     def start_bundle(self) -> None:
-        self._spill = Spill(*self._arguments)
+        self._gathering = Gathering(self._work, self._partitioning, self._now)
         self._counts = Counts()
 
     def process(self, batch: ChangeBatch) -> Iterator[Any]:
-        counts = self._spill.add(batch)
+        counts = self._gathering.add(batch)
         self._counts.add(counts)
         block = batch.block
         self._progress.add(block.end - block.start, counts.read, counts.dead_letters)
         if block.covered is not None:
             yield beam.pvalue.TaggedOutput(ACCOUNTS, block.covered)
-        if self._spill.is_full:
-            yield from self._spill.flush(self._counts)
 
     def finish_bundle(self) -> Iterator[Any]:
-        for keyed in self._spill.flush(self._counts):
-            yield _in_global_window(keyed)
+        pieces, counts = self._gathering.finish()
+        self._counts.add(counts)
+        if self._lake is not None:
+            for partition in list(pieces):
+                for file in write_partition(partition, pieces.pop(partition), self._lake):
+                    yield _in_global_window(file)
+        self._gathering.clear()
         report_metrics(self._counts)
         yield beam.pvalue.TaggedOutput(ACCOUNTS, _in_global_window(self._counts))
 
     def teardown(self) -> None:
         self._progress.close()
-
-
-class WriteFiles(beam.DoFn):
-    """Write tasks to staged files."""
-
-    def __init__(self, store: ObjectStore, registry: Registry, output: Output, run_id: str) -> None:
-        self._arguments = (store, registry, output, run_id)
-
-    def process(self, task: WriteTask) -> Iterator[DataFile]:
-        yield from write_task(task, *self._arguments)
+        self._resources.close()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Write: the pieces of a partition as staged data files, Parquet or Avro.
+"""Write: the pieces of a partition as staged files: Parquet, Avro, or lines of dead letters.
 
 A file's name is derived from where its first row stood and from its schema, so a retry writes
 the same name. Files rotate by rows and by bytes; the rows held are those of one row group.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -31,8 +30,6 @@ from transforms.partition import Piece
 ROW_GROUP_ROWS = 122_880
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 _SMALLEST_GROUP_BYTES = 1024 * 1024
-TASK_BYTES = 256 * 1024 * 1024
-"""Bytes of rows, as held in memory, that one worker writes in one go."""
 
 
 class FileFormat(StrEnum):
@@ -65,11 +62,13 @@ class Output:
 
 
 @dataclass(frozen=True)
-class WriteTask:
-    """Pieces of one partition, in source order, that one worker writes in one go."""
+class LakeWriter:
+    """What writing any partition of a lake takes."""
 
-    partition: Partition
-    pieces: tuple[Piece, ...]
+    store: ObjectStore
+    registry: Registry
+    output: Output
+    run_id: str
 
 
 def choose_output(fmt: str, codec: str | None, rotation: Rotation) -> Output:
@@ -84,32 +83,19 @@ def choose_output(fmt: str, codec: str | None, rotation: Rotation) -> Output:
     return Output(file_format, codec or codecs[0], rotation)
 
 
-def plan_tasks(partition: Partition, pieces: Iterable[Piece]) -> Iterator[WriteTask]:
-    """A partition's pieces in source order, cut into tasks of about ``TASK_BYTES``."""
-    chosen: list[Piece] = []
-    size = 0
-    for piece in sorted(pieces, key=lambda piece: piece.first):
-        if chosen and size + piece.size > TASK_BYTES:
-            yield WriteTask(partition, tuple(chosen))
-            chosen, size = [], 0
-        chosen.append(piece)
-        size += piece.size
-    if chosen:
-        yield WriteTask(partition, tuple(chosen))
-
-
-def write_task(
-    task: WriteTask, store: ObjectStore, registry: Registry, output: Output, run_id: str
+def write_partition(
+    partition: Partition, pieces: Iterable[Piece], lake: LakeWriter
 ) -> Iterator[DataFile]:
-    """Stage the files of a task and describe each."""
-    if task.partition.is_errors:
-        yield _write_letters(task, store, run_id)
+    """Stage the files of a partition, its rows in source order, and describe each."""
+    ordered = sorted(pieces, key=lambda piece: piece.first)
+    if partition.is_errors:
+        yield _write_letters(partition, ordered, lake)
         return
-    record_type = registry[task.partition.name]
-    writer = _RotatingWriter(task, store, record_type, output, run_id)
+    record_type = lake.registry[partition.name]
+    writer = _RotatingWriter(partition, ordered[0].first, record_type, lake)
     try:
-        for piece in task.pieces:
-            yield from writer.add(_read_rows(piece, record_type))
+        for piece in ordered:
+            yield from writer.add(piece.batch(record_type))
         yield from writer.finish()
     except BaseException:
         writer.abort()
@@ -247,21 +233,16 @@ class _AvroEncoder:
 
 
 class _RotatingWriter:
-    """Writes a task's rows into one file after another, each held to the rotation's limits."""
+    """Writes a partition's rows into one file after another, each held to the rotation's limits."""
 
     def __init__(
-        self,
-        task: WriteTask,
-        store: ObjectStore,
-        record_type: RecordType,
-        output: Output,
-        run_id: str,
+        self, partition: Partition, first: Position, record_type: RecordType, lake: LakeWriter
     ) -> None:
-        self._task = task
-        self._store = store
+        self._partition = partition
+        self._first = first
         self._record_type = record_type
-        self._output = output
-        self._run_id = run_id
+        self._lake = lake
+        self._output = lake.output
         self._sequence = 0
         self._held: list[Any] = []
         self._open: _OpenFile | None = None
@@ -312,11 +293,11 @@ class _RotatingWriter:
             yield self._close()
 
     def _open_file(self) -> _OpenFile:
-        fmt, first = self._output.format, self._task.pieces[0].first
-        name = file_name(first, self._record_type.fingerprint, self._sequence, fmt)
+        fingerprint = self._record_type.fingerprint
+        name = file_name(self._first, fingerprint, self._sequence, self._output.format)
         self._sequence += 1
-        key = f"{self._task.partition.folder}/{name}"
-        staged = self._store.stage(key, self._run_id)
+        key = f"{self._partition.folder}/{name}"
+        staged = self._lake.store.stage(key, self._lake.run_id)
         return _OpenFile(staged, self._record_type, self._output, name)
 
     def _close(self) -> DataFile:
@@ -324,7 +305,7 @@ class _RotatingWriter:
         assert opened is not None
         opened.encoder.close()
         return DataFile(
-            partition=self._task.partition,
+            partition=self._partition,
             format=self._output.format,
             codec=self._output.codec,
             rows=opened.rows,
@@ -379,31 +360,20 @@ def _is_repetitive(field: Field) -> bool:
     return not (names_something or field.subject or field.pii)
 
 
-def _read_rows(piece: Piece, record_type: RecordType) -> Any:
-    content = pa.py_buffer(_read_piece(piece))
-    return pa.ipc.read_record_batch(content, arrow_schema(record_type))
-
-
-def _read_piece(piece: Piece) -> bytes:
-    with Path(piece.path).open("rb") as spilled:
-        spilled.seek(piece.offset)
-        return spilled.read(piece.length)
-
-
-def _write_letters(task: WriteTask, store: ObjectStore, run_id: str) -> DataFile:
-    """Dead letters as they are: they were spilled as the lines of the file."""
+def _write_letters(partition: Partition, pieces: list[Piece], lake: LakeWriter) -> DataFile:
+    """Dead letters as they are: they were gathered as the lines of the file."""
     # The same record may be rejected again by a later run, which then writes a file of its own.
-    run = xxhash.xxh3_64_hexdigest(run_id.encode())
-    name = file_name(task.pieces[0].first, run, 0, "ndjson")
-    staged = store.stage(f"{task.partition.folder}/{name}", run_id)
+    run = xxhash.xxh3_64_hexdigest(lake.run_id.encode())
+    name = file_name(pieces[0].first, run, 0, "ndjson")
+    staged = lake.store.stage(f"{partition.folder}/{name}", lake.run_id)
     try:
-        for piece in task.pieces:
-            staged.write(_read_piece(piece))
+        for piece in pieces:
+            staged.write(piece.lines())
         return DataFile(
-            partition=task.partition,
+            partition=partition,
             format="ndjson",
             codec="none",
-            rows=sum(piece.rows for piece in task.pieces),
+            rows=sum(piece.rows for piece in pieces),
             earliest=None,
             latest=None,
             fingerprint=None,

@@ -458,10 +458,10 @@ def test_a_file_system_that_takes_no_more_is_named_and_nothing_is_left(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of half a megabyte."""
+    """A file system of an eighth of a megabyte."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a file system can be mounted by root only")
     yield disk
@@ -483,7 +483,7 @@ def test_a_full_disk_is_named_and_nothing_is_left(
 def test_a_disk_that_is_full_already_is_named_and_nothing_is_touched(
     small_disk: Path, workers: int
 ) -> None:
-    (small_disk / "theirs").write_bytes(bytes(512 * 1024))
+    (small_disk / "theirs").write_bytes(bytes(128 * 1024))
     said = "No space left on device"
     refused(CHANGES, "--lake", small_disk / "lake", "--workers", workers, status=1, said=said)
     assert Lake.at(small_disk / "lake").snapshot() == {}

@@ -9,34 +9,33 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.changes import Position
-from schemas.delivery import Counts, Partition
+from schemas.delivery import Partition
 from schemas.errors import UsageError
 from stores.log import DataFile
 from stores.objects import LocalObjectStore
 from tests.unit.transforms.batches import REGISTRY, batch, event
-from transforms.partition import Partitioning, Piece, Spill
+from transforms.partition import Gathering, Partitioning, Piece
 from transforms.write import (
-    TASK_BYTES,
     FileFormat,
+    LakeWriter,
     Output,
     Rotation,
     choose_output,
     file_name,
-    plan_tasks,
-    write_task,
+    write_partition,
 )
 
 PARTITION = Partition("event", "2026-01-01")
 
 
 def pieces(folder: Path, batches: list[list[bytes]]) -> list[Piece]:
-    spill = Spill(folder, Partitioning(), datetime(2026, 2, 1, tzinfo=UTC))
     found = []
     start = 0
     for documents in batches:
+        gathering = Gathering(folder, Partitioning(), datetime(2026, 2, 1, tzinfo=UTC))
         made = batch(documents, start=start)
-        spill.add(made)
-        found += [piece for _, piece in spill.flush(Counts())]
+        gathering.add(made)
+        found += gathering.finish()[0][PARTITION]
         start = made.block.end
     return found
 
@@ -47,10 +46,8 @@ def shows(first: int, count: int) -> list[bytes]:
 
 def written(folder: Path, batches: list[list[bytes]], output: Output) -> list[DataFile]:
     store = LocalObjectStore(str(folder / "lake"))
-    work = folder / "work"
-    work.mkdir()
-    (task,) = plan_tasks(PARTITION, pieces(work, batches))
-    files = list(write_task(task, store, REGISTRY, output, "run"))
+    lake = LakeWriter(store, REGISTRY, output, "run")
+    files = list(write_partition(PARTITION, reversed(pieces(folder, batches)), lake))
     for file in files:
         store.publish([file.staged])
     return files
@@ -96,15 +93,6 @@ def test_files_know_the_span_of_their_event_times(tmp_path: Path) -> None:
     (file,) = written(tmp_path, [documents], Output())
     nine = int(datetime(2026, 1, 1, 9, tzinfo=UTC).timestamp()) * 1_000_000
     assert (file.earliest, file.latest) == (nine + 500_000, nine + 3_600_000_000)
-
-
-def test_large_partitions_are_written_by_several_tasks(tmp_path: Path) -> None:
-    large = [
-        Piece("spill", 0, 1, 1, TASK_BYTES // 2 + 1, Position("file", offset, 0))
-        for offset in (30, 10, 20)
-    ]
-    tasks = list(plan_tasks(PARTITION, large))
-    assert [[piece.first.offset for piece in task.pieces] for task in tasks] == [[10], [20], [30]]
 
 
 @pytest.mark.parametrize(
