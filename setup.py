@@ -5,16 +5,20 @@ from setuptools import find_packages, setup
 ROOMS = ["schemas", "transforms", "stores", "beam_pipelines", "runners", "config"]
 
 INSTALL_REQUIRES = [
+    "alembic>=1.20,<2",
     "apache-beam>=2.77,<2.78",
     "backports.zstd>=1.0,<2",
     "boto3>=1.44,<2",
+    "cronsim>=2.8,<3",
     "fastavro[snappy,zstandard]>=1.13,<2",
     "msgspec>=0.22,<0.23",
     "numpy>=2,<2.5",
     "pyarrow>=25,<26",
     "pydantic-settings>=2.16,<3",
     "pydantic>=2.14,<3",
+    "pyyaml>=6,<7",
     "rich>=15,<16",
+    "sqlalchemy>=2.1,<2.2",
     "structlog>=26,<27",
     "tenacity>=9.2,<10",
     "typer>=0.29,<0.30",
@@ -22,7 +26,10 @@ INSTALL_REQUIRES = [
     "xxhash>=3.6,<5",
 ]
 
+POSTGRES_REQUIRES = ["psycopg[binary]>=3.3,<4"]
+
 TEST_REQUIRES = [
+    *POSTGRES_REQUIRES,
     "avro>=1.12,<2",
     "duckdb>=1.4,<3",
     "hypothesis>=6.140,<7",
@@ -33,6 +40,7 @@ TEST_REQUIRES = [
     "pytest>=9,<10",
     "ruff>=0.14,<1",
     "sqlglot>=27",
+    "types-PyYAML>=6,<7",
 ]
 
 setup(
@@ -44,6 +52,6 @@ setup(
     packages=find_packages(include=[name for room in ROOMS for name in (room, f"{room}.*")]),
     package_data={"schemas": ["records/*.avsc", "py.typed"], "config": ["*.toml"]},
     install_requires=INSTALL_REQUIRES,
-    extras_require={"test": TEST_REQUIRES},
+    extras_require={"postgres": POSTGRES_REQUIRES, "test": TEST_REQUIRES},
     entry_points={"console_scripts": ["lethe = runners.cli:main"]},
 )

@@ -7,6 +7,7 @@ path in capitals, joined by two underscores: ``LETHE_S3__ENDPOINT_URL``.
 from __future__ import annotations
 
 import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +70,25 @@ class DeliverySection(_Section):
     work_folder: Path | None = None
 
 
+def _state_folder() -> Path:
+    """Where this system's users expect a program to remember things."""
+    if sys.platform == "darwin":
+        return Path("~/Library/Application Support/lethe")
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "lethe"
+
+
+class StateSection(_Section):
+    """What Lethe remembers beside the lakes: runs, and the history of schedules.
+
+    ``url`` is a database's as SQLAlchemy writes it, and may hold a password; without one it is an
+    SQLite file in ``folder``, where logs of scheduled runs go too.
+    """
+
+    url: SecretStr | None = None
+    folder: Path = Field(default_factory=_state_folder)
+    keep_days: int = Field(default=90, ge=1)
+
+
 class Settings(BaseSettings):
     """All settings of one environment."""
 
@@ -82,6 +102,7 @@ class Settings(BaseSettings):
     s3: S3Section = S3Section()
     parameters: ParameterSection = ParameterSection()
     delivery: DeliverySection = DeliverySection()
+    state: StateSection = Field(default_factory=StateSection)
 
     def with_delivery(self, **changes: Any) -> Settings:
         """These settings with the delivery's values replaced that are not None."""

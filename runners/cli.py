@@ -14,7 +14,7 @@ import typer
 from runners.logs import configure_logs
 from schemas.errors import LetheError
 
-COMMANDS = ("generate", "deliver", "replay", "log", "schemas")
+COMMANDS = ("generate", "deliver", "replay", "log", "schemas", "schedule", "runs", "engine")
 
 
 def build_app(wanted: str | None = None) -> typer.Typer:

@@ -1,0 +1,1 @@
+"""The scheduler: what is due (``plan``), who acts (``loop``), how processes start (``launch``)."""
