@@ -78,6 +78,11 @@ class ShardRange:
     ended: bool = False
 
 
+def is_shard(source: str) -> bool:
+    """Whether a source is a shard of a stream; see ``StreamAddress.source``."""
+    return source.startswith("kinesis://")
+
+
 def rank(sequence: str | None) -> int:
     """A sequence number as a number; that of no record lies before all others."""
     return -1 if sequence is None else int(sequence)

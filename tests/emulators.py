@@ -59,8 +59,17 @@ def make_bucket(url: str, name: str) -> None:
 
 def s3_client(url: str) -> boto3.client:
     """A plain client, to look behind the store's back."""
+    return _client("s3", url)
+
+
+def kinesis_client(url: str) -> boto3.client:
+    """A plain client, to make streams and to put records."""
+    return _client("kinesis", url)
+
+
+def _client(service: str, url: str) -> boto3.client:
     return boto3.client(
-        "s3",
+        service,
         endpoint_url=url,
         region_name=REGION,
         aws_access_key_id=ACCESS_KEY,
