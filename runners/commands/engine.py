@@ -1,0 +1,95 @@
+"""``lethe engine``"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from runners.engines.install import Engine
+
+app = typer.Typer(help="Bring the engines that pipelines can run on.", no_args_is_help=True)
+
+
+class EngineName(StrEnum):
+    """An engine that is installed by name."""
+
+    PRISM = "prism"
+    FLINK = "flink"
+    SPARK = "spark"
+
+
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="Where engines are kept, instead of the cache.")
+]
+
+
+@app.command("install")
+def install_command(
+    name: Annotated[EngineName, typer.Argument(help="Which one.")], folder: Folder = None
+) -> None:
+    """Bring an engine and its job server, if they are not there yet."""
+    from runners.engines.install import install
+    from runners.engines.settings import EngineSettings
+
+    settings = EngineSettings()
+    with _shown_progress(name) as progress:
+        engine = install(name, settings.folder_or(folder), settings, progress)
+    _show([engine])
+
+
+@app.command("list")
+def list_command(folder: Folder = None) -> None:
+    """Show the engines that are there."""
+    from runners.engines.install import installed
+    from runners.engines.settings import EngineSettings
+
+    place = EngineSettings().folder_or(folder)
+    engines = installed(place)
+    if engines:
+        _show(engines)
+    else:
+        typer.echo(f"no engine in {place}")
+
+
+@app.command("worker-pool")
+def worker_pool_command(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Listen here.")] = 50000,
+    host: Annotated[str, typer.Option("--host", help="Listen at this address.")] = "127.0.0.1",
+) -> None:
+    """Start workers for the task manager or executor beside this, until SIGTERM."""
+    from config.settings import load_settings
+    from runners.engines.worker_pool import serve
+    from runners.logs import configure_logs
+
+    configure_logs(load_settings().log_level)
+    serve(host, port)
+
+
+def _show(engines: list[Engine]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("engine", "version", "job server", "folder"):
+        table.add_column(title, overflow="fold")
+    for engine in engines:
+        table.add_row(engine.name, engine.version, f"Beam {engine.job_server}", str(engine.folder))
+    Console().print(table)
+
+
+@contextmanager
+def _shown_progress(name: str) -> Iterator[Callable[[int], None]]:
+    """What counts bytes that came; shown on standard error, and only to people."""
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"installing {name}", total=None)
+        yield lambda size: bar.advance(task, size)

@@ -1,0 +1,1 @@
+"""The engines beyond the direct runner: Prism, Flink and Spark."""

@@ -1,0 +1,64 @@
+"""One worker of an engine: a process that runs stages for a task manager or executor.
+
+Started by the worker pool as ``python -m runners.engines.worker CONTROL_ADDRESS WORKER_ID``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import re
+import sys
+from contextlib import suppress
+from typing import Any
+
+from apache_beam.runners.worker.sdk_worker import SdkHarness
+
+_STATE_CACHE_BYTES = 100 << 20
+_OWN_ERROR = re.compile(r"^(?:schemas|stores|runners)\.[\w.]+: .*$")
+_PLACE = re.compile(r'^ *File "[^"]*", line \d+, in \S+$')
+_KIND = re.compile(r"^([\w.]+)(?::.*)?$")
+
+
+class SafeResponses(queue.Queue[Any]):
+    """Answers to the engine; an exception's text goes without what may be a record's values."""
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """As a queue's."""
+        if getattr(item, "error", ""):
+            item.error = without_values(item.error)
+        super().put(item, block, timeout)
+
+
+def without_values(trace: str) -> str:
+    """A traceback's places, and the kinds of its exceptions.
+
+    Only the messages of Lethe's own errors are kept: they are safe, and other people's may quote
+    what they failed on. Lines of source code are left out with the rest.
+    """
+    return "\n".join(line for line in map(_kept, trace.splitlines()) if line)
+
+
+def _kept(line: str) -> str:
+    if _PLACE.match(line) or _OWN_ERROR.match(line):
+        return line
+    kind = _KIND.match(line)
+    return kind[1] if kind else ""
+
+
+def main() -> None:
+    """Run until the engine hangs up. Never returns."""
+    control, worker_id = sys.argv[1:]
+    # Beam prints what a stage raises, values and all; the engine is told it anyway, safely.
+    logging.disable()
+    sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    with suppress(BaseException):
+        harness = SdkHarness(control, worker_id=worker_id, state_cache_size=_STATE_CACHE_BYTES)
+        harness._responses = SafeResponses()
+        harness.run()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
