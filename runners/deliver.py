@@ -17,9 +17,10 @@ import structlog
 import xxhash
 from rich.console import Console
 
-from beam_pipelines.deliver import Destination, Rules, deliver, survey
-from runners.direct import DirectRunner
+from beam_pipelines.deliver import Destination, Rules, Sources, deliver, survey
+from runners.choose import PipelineRunner
 from runners.plan import Plan, plan_delivery
+from runners.plan_streams import StreamInput, with_streams
 from runners.progress import shown_progress
 from runners.report import Report
 from schemas.errors import LetheError, StoreError
@@ -27,6 +28,7 @@ from stores.inputs import InputOpener
 from stores.log import Commit, DeliveryLog, Owner, Run, new_run_id
 from stores.objects.local import LocalObjectStore
 from stores.objects.port import ObjectStore
+from transforms.shards import OnGap
 from transforms.stages import CommitPlan
 from transforms.write import Output
 
@@ -41,6 +43,7 @@ class Delivery:
     """A delivery as it was asked for."""
 
     inputs: tuple[str, ...]
+    """Paths, globs, folders and manifests of files."""
     store: ObjectStore
     opener: InputOpener
     rules: Rules
@@ -48,9 +51,13 @@ class Delivery:
     workers: int
     work_folder: Path | None = None
     dry_run: bool = False
+    workers_here: bool = True
+    """Whether workers see this machine's folders."""
+    streams: tuple[StreamInput, ...] = ()
+    on_gap: OnGap = OnGap.FAIL
 
 
-def run_round(delivery: Delivery, runner: DirectRunner, console: Console) -> Report:
+def run_round(delivery: Delivery, runner: PipelineRunner, console: Console) -> Report:
     """Deliver what is new in the inputs, as one commit.
 
     Whatever happens, the lake is whole afterwards: the round is committed, or nothing of it
@@ -62,14 +69,19 @@ def run_round(delivery: Delivery, runner: DirectRunner, console: Console) -> Rep
         prepare_lake(log, delivery)
     known = log.positions()
     plan = plan_delivery(delivery.inputs, delivery.opener, known.sources, delivery.workers)
-    if not plan.splits:
+    sources = Sources(plan.splits, delivery.opener)
+    if delivery.streams:
+        sources = with_streams(
+            sources, delivery.streams, known.shards, delivery.on_gap, delivery.workers
+        )
+    if not len(sources):
         return Report(skipped=plan.skipped, dry_run=delivery.dry_run)
     if delivery.dry_run:
-        report = _survey(delivery, plan, runner, console)
+        report = _survey(delivery, plan, sources, runner, console)
     else:
         run = log.begin(new_run_id(datetime.now(UTC)), known.number)
-        report = _deliver(delivery, plan, log, run, runner, console)
-    return _timed(report, plan, time.monotonic() - began)
+        report = _deliver(delivery, plan, sources, log, run, runner, console)
+    return _timed(report, plan, sources, time.monotonic() - began)
 
 
 def prepare_lake(log: DeliveryLog, delivery: Delivery) -> None:
@@ -90,35 +102,48 @@ def prepare_lake(log: DeliveryLog, delivery: Delivery) -> None:
 def _deliver(
     delivery: Delivery,
     plan: Plan,
+    sources: Sources,
     log: DeliveryLog,
     run: Run,
-    runner: DirectRunner,
+    runner: PipelineRunner,
     console: Console,
 ) -> Report:
     now = datetime.now(UTC)
     with alive_run(log, run), work_folder(delivery, run.run_id) as folder:
         destination = Destination(
-            delivery.store, delivery.output, folder, CommitPlan(run, "deliver", plan.files), now
+            delivery.store,
+            delivery.output,
+            folder if delivery.workers_here else None,
+            _commit_plan(run, plan, sources),
+            now,
         )
         with shown_progress(folder, plan.size, console):
-            runner.run(
-                lambda p: deliver(p, plan.splits, delivery.opener, delivery.rules, destination),
-                len(plan.splits),
-            )
+            runner.run(lambda p: deliver(p, sources, delivery.rules, destination), len(sources))
     return report_of(log.commit_of(run))
 
 
-def _survey(delivery: Delivery, plan: Plan, runner: DirectRunner, console: Console) -> Report:
+def _commit_plan(run: Run, plan: Plan, sources: Sources) -> CommitPlan:
+    known = sources.delivered.items()
+    reached = {source: state.through.until for source, state in known if state.through is not None}
+    return CommitPlan(run, "deliver", plan.files, reached=reached)
+
+
+def _survey(
+    delivery: Delivery, plan: Plan, sources: Sources, runner: PipelineRunner, console: Console
+) -> Report:
     now = datetime.now(UTC)
     run = Run(new_run_id(now), Owner.this_process(), 0)
     with _survey_folder(delivery) as folder:
         destination = Destination(
-            delivery.store, delivery.output, folder, CommitPlan(run, "deliver", plan.files), now
+            delivery.store,
+            delivery.output,
+            folder if delivery.workers_here else None,
+            CommitPlan(run, "deliver", plan.files),
+            now,
         )
         with shown_progress(folder, plan.size, console):
             counters = runner.run(
-                lambda p: survey(p, plan.splits, delivery.opener, delivery.rules, destination),
-                len(plan.splits),
+                lambda p: survey(p, sources, delivery.rules, destination), len(sources)
             )
     return _report_of_counters(counters)
 
@@ -198,8 +223,10 @@ def _heartbeat(log: DeliveryLog, run: Run) -> Iterator[None]:
         thread.join()
 
 
-def report_of(commit: Commit) -> Report:
-    """The report of a commit, without what only the run knows."""
+def report_of(commit: Commit | None) -> Report:
+    """The report of a commit, without what only the run knows; an empty one of no commit."""
+    if commit is None:
+        return Report()
     data = [file for file in commit.files if not file.partition.is_errors]
     return Report(
         **commit.counts,
@@ -220,10 +247,10 @@ def _report_of_counters(counters: dict[str, int]) -> Report:
     return Report(**fields, dry_run=True)
 
 
-def _timed(report: Report, plan: Plan, seconds: float) -> Report:
+def _timed(report: Report, plan: Plan, sources: Sources, seconds: float) -> Report:
     return replace(
         report,
-        inputs=len(plan.files),
+        inputs=len(plan.files) + sources.shard_count,
         skipped=plan.skipped,
         input_bytes=plan.size,
         seconds=round(seconds, 3),
@@ -233,7 +260,7 @@ def _timed(report: Report, plan: Plan, seconds: float) -> Report:
 
 def run_rounds(
     delivery: Delivery,
-    runner: DirectRunner,
+    runner: PipelineRunner,
     console: Console,
     every: float,
     stop: threading.Event,

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from beam_pipelines.deliver import Destination
 from beam_pipelines.replay import replay
+from runners.choose import PipelineRunner
 from runners.deliver import Delivery, alive_run, prepare_lake, report_of, work_folder
-from runners.direct import DirectRunner
 from runners.progress import shown_progress
 from runners.report import Report
 from schemas.delivery import ERRORS
@@ -23,7 +23,7 @@ from transforms.stages import CommitPlan
 
 
 def replay_round(
-    delivery: Delivery, chosen: LetterFilter, runner: DirectRunner, console: Console
+    delivery: Delivery, chosen: LetterFilter, runner: PipelineRunner, console: Console
 ) -> Report:
     """Deliver the chosen dead letters again, as one commit.
 
@@ -67,7 +67,7 @@ def _replay(
     found: list[ObjectInfo],
     log: DeliveryLog,
     run: Run,
-    runner: DirectRunner,
+    runner: PipelineRunner,
     console: Console,
 ) -> Report:
     now = datetime.now(UTC)

@@ -27,6 +27,8 @@ class Report:
     filtered: int = 0
     parked: int = 0
     discarded_fields: int = 0
+    repeats: int = 0
+    unidentified: int = 0
     by_type: dict[str, int] = field(default_factory=dict)
     by_date: dict[str, int] = field(default_factory=dict)
     by_error: dict[str, int] = field(default_factory=dict)
@@ -81,6 +83,8 @@ def _lines(report: Report) -> list[tuple[str, str]]:
         ("files", f"{report.files:,} of {report.bytes / 1e6:,.1f} MB"),
         ("time", f"{report.seconds:,.2f} s, {report.records_per_second:,.0f} records/s"),
     ]
+    if report.repeats:
+        lines.insert(6, ("of these repeats", f"{report.repeats:,}"))
     if report.parked:
         lines.insert(5, ("parked", f"{report.parked:,}"))
     if report.discarded_fields:

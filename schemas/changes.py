@@ -224,7 +224,8 @@ class ChangeBatch:
 
     ``read`` counts every record the block held; at the end of the data path
     ``read == delivered + rejects + filtered``. ``discarded_fields`` counts unknown fields that
-    were dropped by policy.
+    were dropped by policy. ``repeats`` are among those filtered, ``unidentified`` among those in
+    ``typed``; see ``schemas.delivery.Counts``.
     """
 
     block: Block
@@ -233,6 +234,8 @@ class ChangeBatch:
     read: int
     filtered: int = 0
     discarded_fields: int = 0
+    repeats: int = 0
+    unidentified: int = 0
 
     def replace_typed(self, typed: tuple[TypedChanges, ...]) -> ChangeBatch:
         return replace(self, typed=typed)

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from schemas.changes import Reject
+from schemas.changes import Position, Reject
+from schemas.streams import is_shard
 
 ERRORS = "errors"
 PARKED = "errors/parked"
@@ -44,7 +45,11 @@ class Partition:
 
 @dataclass
 class Counts:
-    """What became of the records of a delivery: ``read == delivered + dead_letters + filtered``."""
+    """What became of the records of a delivery: ``read == delivered + dead_letters + filtered``.
+
+    ``repeats`` are among those filtered: changes that a stream brought twice. ``unidentified`` are
+    among those delivered: changes of a stream without an identifier, which may be repeats.
+    """
 
     read: int = 0
     delivered: int = 0
@@ -52,6 +57,8 @@ class Counts:
     filtered: int = 0
     parked: int = 0
     discarded_fields: int = 0
+    repeats: int = 0
+    unidentified: int = 0
     by_type: Counter[str] = field(default_factory=Counter)
     by_date: Counter[str] = field(default_factory=Counter)
     by_error: Counter[str] = field(default_factory=Counter)
@@ -63,6 +70,8 @@ class Counts:
         self.filtered += other.filtered
         self.parked += other.parked
         self.discarded_fields += other.discarded_fields
+        self.repeats += other.repeats
+        self.unidentified += other.unidentified
         self.by_type.update(other.by_type)
         self.by_date.update(other.by_date)
         self.by_error.update(other.by_error)
@@ -71,6 +80,7 @@ class Counts:
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=False):
     """A rejected record as it lies in ``errors/``: one JSON object a line.
 
+    ``offset`` is where it stood in a file, ``sequence`` where in a stream's shard; the other is None.
     ``original`` holds the record's bytes, scrubbed; ``encoding`` says whether as text (``utf-8``)
     or as ``base64``. ``id`` depends on where the record stood alone, so a retry makes it again.
     """
@@ -81,7 +91,7 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=False):
     message: str
     field: str | None
     source: str
-    offset: int
+    offset: int | None
     index: int
     time: datetime
     attempt: int
@@ -89,6 +99,13 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=False):
     schema_fingerprint: str | None
     encoding: str
     original: str
+    sequence: str | None = None
+
+    @property
+    def origin(self) -> Position:
+        """Where the record stood when it was first read."""
+        place = self.offset if self.sequence is None else int(self.sequence)
+        return Position(self.source, place or 0, self.index)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -100,6 +117,7 @@ def dead_letter(reject: Reject, time: datetime) -> DeadLetter:
     record_type = reject.record_type
     encoding, original = _as_text(reject.original)
     origin = reject.origin
+    is_in_stream = is_shard(origin.source)
     place = f"{origin.source}\0{origin.offset}\0{origin.index}".encode()
     return DeadLetter(
         id=hashlib.sha256(place).hexdigest()[:32],
@@ -108,7 +126,7 @@ def dead_letter(reject: Reject, time: datetime) -> DeadLetter:
         message=_message(reject),
         field=reject.fault.field,
         source=origin.source,
-        offset=origin.offset,
+        offset=None if is_in_stream else origin.offset,
         index=origin.index,
         time=time,
         attempt=reject.attempt,
@@ -116,6 +134,7 @@ def dead_letter(reject: Reject, time: datetime) -> DeadLetter:
         schema_fingerprint=None if record_type is None else record_type.fingerprint,
         encoding=encoding,
         original=original,
+        sequence=str(origin.offset) if is_in_stream else None,
     )
 
 
@@ -189,6 +208,8 @@ def summary(counts: Counts) -> dict[str, Any]:
         "filtered": counts.filtered,
         "parked": counts.parked,
         "discarded_fields": counts.discarded_fields,
+        "repeats": counts.repeats,
+        "unidentified": counts.unidentified,
         "by_type": dict(sorted(counts.by_type.items())),
         "by_date": dict(sorted(counts.by_date.items())),
         "by_error": dict(sorted(counts.by_error.items())),

@@ -18,6 +18,8 @@ anything, and a marker whose process is gone tells of a run to be finished or cl
 A run is cleared only after an entry of the log says that it is **abandoned**. That entry takes the
 number that the run would have to take, so a process that was only paused, or that is not quite
 dead, finds it there and cannot commit files that have been cleared meanwhile.
+
+A run that reads a stream without end commits again and again (``stores.stream_log``).
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ import msgspec
 from schemas.delivery import Counts, Partition, summary
 from schemas.errors import LakeError, ObjectExists, ObjectMissing
 from schemas.inputs import SourcePosition
+from schemas.stream_log import ShardState, Streamed, Stretch, Stretches, by_source, fold
+from schemas.streams import ShardRange
 from stores.objects.keys import STAGING
 from stores.objects.port import ObjectStore, StagedObject
 
@@ -46,12 +50,22 @@ SNAPSHOTS = "_lethe/positions/"
 ABANDONED = "abandoned"
 """The kind of a log entry without files: its run ended before it could commit."""
 
+STREAM = "stream"
+"""The kind of a commit of a run that reads a stream without end."""
+
 VERSION = 1
 SNAPSHOT_EVERY = 50
 """Commits between two snapshots of all positions, which bound what a start has to read."""
 
 STALE_AFTER = 15 * 60
 """Seconds without a heartbeat after which a run on another machine is taken for dead."""
+
+CLOCKS_DIFFER = timedelta(minutes=15)
+"""How far the clocks of machines and stores may differ."""
+
+_AREA_TIME = "%Y%m%dT%H"
+_AREA_KEPT = timedelta(hours=2)
+"""How long after its beginning an hour's staging area may hold what is yet to be committed."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,8 @@ class Commit:
     """One delivery, as the log keeps it.
 
     ``counts`` is ``schemas.delivery.summary``; ``removed`` are the paths of files that this
-    commit takes out of the lake: dead letters that were replayed.
+    commit takes out of the lake: dead letters that were replayed. ``shards`` are stretches that are
+    delivered wholly from now on; ``streamed`` says of which portions more is delivered.
     """
 
     number: int
@@ -89,6 +104,8 @@ class Commit:
     counts: dict[str, Any]
     removed: tuple[str, ...] = ()
     version: int = VERSION
+    shards: tuple[ShardRange, ...] = ()
+    streamed: tuple[Streamed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +118,17 @@ class Owner:
 
     @staticmethod
     def this_process() -> Owner:
-        return Owner(socket.gethostname(), os.getpid(), _process_start(os.getpid()))
+        return Owner.of(os.getpid())
+
+    @staticmethod
+    def of(pid: int) -> Owner:
+        """A process of this machine."""
+        return Owner(socket.gethostname(), pid, _process_start(pid))
+
+    @staticmethod
+    def elsewhere(name: str) -> Owner:
+        """A job of a cluster: its life shows in heartbeats alone. ``name`` is no host's."""
+        return Owner(name, 0, "")
 
     def is_here(self) -> bool:
         return self.host == socket.gethostname()
@@ -114,11 +141,17 @@ class Owner:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's marker: who does it, and the last commit there was when it began."""
+    """A run's marker: who does it, and the last commit there was when it began.
+
+    ``kind`` is ``STREAM`` for a run that commits again and again, and empty for any other.
+    ``is_ending`` says that one is about to get, or has, an entry of its end in the log.
+    """
 
     run_id: str
     owner: Owner
     last_commit: int
+    kind: str = ""
+    is_ending: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,16 +166,24 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Positions:
-    """How far every source, by its URI, has been delivered by commit ``number``."""
+    """How far every source, by its URI, has been delivered by commit ``number``.
+
+    ``shards`` are those of streams, by the name that blocks give as their source.
+    """
 
     number: int
     sources: Mapping[str, SourcePosition]
+    shards: Mapping[str, ShardState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Snapshot:
+    """All positions; of shards in the form of a commit that would lead to them at once."""
+
     number: int
     sources: tuple[SourcePosition, ...]
+    shards: tuple[ShardRange, ...] = ()
+    streamed: tuple[Streamed, ...] = ()
 
 
 class SourceTaken(LakeError):
@@ -184,18 +225,35 @@ class DeliveryLog:
         """How far every source has been delivered. Raises ``LakeError`` on a bad log entry."""
         snapshot = self._snapshot() or _Snapshot(0, ())
         number, sources = snapshot.number, {source.uri: source for source in snapshot.sources}
+        shards: dict[str, ShardState] = {}
+        fold(shards, snapshot.shards, snapshot.streamed)
         for commit in self.commits(after=number):
             number = commit.number
             _advance(sources, commit.sources)
-        return Positions(number, sources)
+            fold(shards, commit.shards, commit.streamed)
+        return Positions(number, sources, shards)
 
-    def begin(self, run_id: str, last_commit: int) -> Run:
+    def following(self, number: int) -> Iterator[Commit]:
+        """Commits after ``number``, in order; cheap to ask for when there are few or none.
+
+        Numbers have no gaps, so the next ones are asked for by name and nothing is listed.
+        """
+        while True:
+            number += 1
+            key = _log_key(number)
+            try:
+                content = self._store.read(key)
+            except ObjectMissing:
+                return
+            yield _decode(key, content, Commit)
+
+    def begin(self, run_id: str, last_commit: int, kind: str = "") -> Run:
         """Leave the run's marker. Call before anything is staged.
 
         ``last_commit`` is the newest commit that the run's plan knows of; what is committed after
-        it is compared with what the run did.
+        it is compared with what the run did. ``kind`` is ``STREAM`` for a run without end.
         """
-        run = Run(run_id, self.owner, last_commit)
+        run = Run(run_id, self.owner, last_commit, kind)
         self._store.put(_run_key(run_id), msgspec.json.encode(run))
         return run
 
@@ -209,25 +267,43 @@ class DeliveryLog:
         Only for a run that can no longer commit; ``abandon`` is for any other.
         """
         self._publish_committed(run)
-        self._store.clear_staging(run.run_id)
+        for area in {run.run_id, *self._areas(run)}:
+            self._store.clear_staging(area)
         self._store.delete(_run_key(run.run_id))
 
     def abandon(self, run: Run) -> bool:
         """End a run that may not know it yet; whether that was before it committed.
 
-        From then on it cannot commit, even if it is alive.
+        From then on it cannot commit, even if it is alive. Every run without end is ended so, and
+        counts as one that has committed.
         """
         nothing = Commit(0, run.run_id, ABANDONED, self._clock(), (), (), summary(Counts()))
+        if run.kind == STREAM:
+            self._end_stream(run, nothing)
+            return False
         entry = self._append(run, nothing)
         self.finish(run)
         return entry.kind == ABANDONED
 
-    def commit_of(self, run: Run) -> Commit:
-        """The commit that a run made. Raises ``LakeError`` if it made none."""
-        for commit in self.commits(after=run.last_commit):
-            if commit.run_id == run.run_id:
-                return commit
-        raise LakeError(f"run {run.run_id} ended without a commit")
+    def _end_stream(self, run: Run, entry: Commit) -> None:
+        # Said first: who begins to commit now, either reads it or finds the entry later.
+        self.heartbeat(replace(run, is_ending=True))
+        # Where the run began may be long ago, and what it committed is no entry of its end.
+        self._append(replace(run, last_commit=self.last_number()), entry)
+        self.finish(run)
+
+    def is_open(self, run: Run) -> bool:
+        """Whether a run has a marker, and nobody has begun to end it."""
+        try:
+            marker = _decode(_run_key(run.run_id), self._store.read(_run_key(run.run_id)), Run)
+        except ObjectMissing:
+            return False
+        return not marker.is_ending
+
+    def commit_of(self, run: Run) -> Commit | None:
+        """The commit that a run made; None if it had nothing to commit."""
+        found = (commit for commit in self.commits(after=run.last_commit))
+        return next((commit for commit in found if commit.run_id == run.run_id), None)
 
     def commit(self, run: Run, draft: Commit) -> Commit:
         """Append ``draft`` under the next free number, and publish its files.
@@ -244,23 +320,24 @@ class DeliveryLog:
                 "cleared its files: nothing was delivered: run again"
             )
         self._publish(commit)
-        self._snapshot_if_due(commit)
+        self.snapshot_if_due(commit)
         return commit
 
     def recover(self) -> Recovery:
         """Finish or clear the runs whose process is gone; publish what others have committed."""
         # Staging is looked at first: what lies there without a marker then has lost it for good.
-        staged = self._runs_with_staging()
+        areas = self._staging_areas()
         result = Recovery()
         for info in list(self._store.list(RUNS)):
-            staged.discard(info.key.removeprefix(RUNS).removesuffix(".json"))
+            run_id = info.key.removeprefix(RUNS).removesuffix(".json")
+            areas = {area for area in areas if _run_of(area) != run_id}
             try:
                 run = _decode(info.key, self._store.read(info.key), Run)
             except ObjectMissing:
                 continue
             result = self._recover_run(run, info.modified, result)
-        for run_id in staged:
-            self._store.clear_staging(run_id)
+        for area in areas:
+            self._store.clear_staging(area)
         return result
 
     def _recover_run(self, run: Run, seen: datetime, result: Recovery) -> Recovery:
@@ -271,23 +348,27 @@ class DeliveryLog:
             return replace(result, discarded=result.discarded + 1)
         return replace(result, published=result.published + 1)
 
+    def append(self, commit: Commit) -> None:
+        """Write an entry under its number. Raises ``ObjectExists`` if that is taken."""
+        self._store.put_if_absent(_log_key(commit.number), msgspec.json.encode(commit))
+
     def _append(self, run: Run, draft: Commit) -> Commit:
         """Write ``draft`` as the run's one entry of the log; the entry it has, if there is one."""
         number = run.last_commit
         while True:
             for other in self.commits(after=number):
-                if other.run_id == run.run_id:
+                if other.run_id == run.run_id and other.kind != STREAM:
                     return other
                 _refuse_overlap(draft, other)
                 number = other.number
             commit = replace(draft, number=number + 1, committed_at=self._clock())
             try:
-                self._store.put_if_absent(_log_key(commit.number), msgspec.json.encode(commit))
+                self.append(commit)
             except ObjectExists:
                 continue
             return commit
 
-    def _runs_with_staging(self) -> set[str]:
+    def _staging_areas(self) -> set[str]:
         staged = self._store.list(f"{STAGING}/")
         return {info.key.removeprefix(f"{STAGING}/").partition("/")[0] for info in staged}
 
@@ -300,10 +381,57 @@ class DeliveryLog:
 
     def _publish_committed(self, run: Run) -> None:
         """Publish what a run has committed, less what later commits have taken out again."""
+        if run.kind == STREAM:
+            self.publish_staged(run)
+            return
         later = self.commits(after=run.last_commit)
         commit = next((other for other in later if other.run_id == run.run_id), None)
         if commit is not None:
             self._publish(commit, {path for other in later for path in other.removed})
+
+    def publish_staged(self, run: Run) -> None:
+        """Publish what a run without end has committed and not published.
+
+        A file is committed after it was staged, so commits are looked at from the newest one down
+        to the hour of the oldest area with something in it.
+        """
+        areas = self._areas(run)
+        if not areas:
+            return
+        tokens = {staged.token for area in areas for staged in self._store.list_staged(area)}
+        oldest = min(map(_begin_of, areas)) - CLOCKS_DIFFER
+        gone: set[str] = set()
+        for commit in self._backwards(run.last_commit):
+            if commit.committed_at < oldest:
+                break
+            gone.update(commit.removed)
+            self._publish_files(commit, tokens, gone)
+
+    def sweep(self, run: Run) -> None:
+        """Clear what a run without end has staged long ago and never committed.
+
+        Nothing staged before so long can be committed any more: whoever would, finds that the log
+        has got longer, and looks at the age of the files again.
+        """
+        number = self.last_number()
+        newest = next(self._backwards(number - 1), None) if number else None
+        for area in self._areas(run):
+            if newest is not None and _begin_of(area) + 2 * _AREA_KEPT < newest.committed_at:
+                self._store.clear_staging(area)
+
+    def _areas(self, run: Run) -> list[str]:
+        """The staging areas of a run in which there is something."""
+        return [area for area in self._staging_areas() if _run_of(area) == run.run_id]
+
+    def _publish_files(self, commit: Commit, tokens: Set[str], gone: Set[str]) -> None:
+        files = (file for file in commit.files if file.path not in gone)
+        self._store.publish([file.staged for file in files if file.staged.token in tokens])
+
+    def _backwards(self, down_to: int) -> Iterator[Commit]:
+        """Commits from the newest one down to that after ``down_to``."""
+        for number in range(self.last_number(), down_to, -1):
+            key = _log_key(number)
+            yield _decode(key, self._store.read(key), Commit)
 
     def _publish(self, commit: Commit, gone: Set[str] = frozenset()) -> None:
         self._store.publish(file.staged for file in commit.files if file.path not in gone)
@@ -318,12 +446,35 @@ class DeliveryLog:
             return None
         return _decode(latest.key, self._store.read(latest.key), _Snapshot)
 
-    def _snapshot_if_due(self, commit: Commit) -> None:
+    def snapshot_if_due(self, commit: Commit) -> None:
+        """Write down all positions if so many commits have been made."""
         if commit.number % SNAPSHOT_EVERY:
             return
         positions = self.positions()
-        snapshot = _Snapshot(positions.number, tuple(positions.sources.values()))
+        shards = positions.shards
+        snapshot = _Snapshot(
+            positions.number,
+            tuple(positions.sources.values()),
+            tuple(state.through for state in shards.values() if state.through is not None),
+            _as_streamed(shards),
+        )
         self._store.put(f"{SNAPSHOTS}{positions.number:020d}.json", msgspec.json.encode(snapshot))
+
+
+def staging_name(run_id: str, now: datetime) -> str:
+    """The area in which a run without end stages its files: another one every hour.
+
+    So what was abandoned is told from what is on its way by the area's name.
+    """
+    return f"{run_id}~{now.astimezone(UTC):{_AREA_TIME}}"
+
+
+def _run_of(area: str) -> str:
+    return area.partition("~")[0]
+
+
+def _begin_of(area: str) -> datetime:
+    return datetime.strptime(area.partition("~")[2], _AREA_TIME).replace(tzinfo=UTC)
 
 
 def _advance(positions: dict[str, SourcePosition], sources: Iterable[SourcePosition]) -> None:
@@ -336,6 +487,7 @@ def _advance(positions: dict[str, SourcePosition], sources: Iterable[SourcePosit
 def _refuse_overlap(draft: Commit, other: Commit) -> None:
     mine = {source.uri for source in draft.sources}
     taken = [source.uri for source in other.sources if source.uri in mine]
+    taken += _shared_shards(draft, other)
     if taken or set(draft.removed) & set(other.removed):
         name = taken[0] if taken else "the same dead letters"
         raise SourceTaken(
@@ -343,6 +495,31 @@ def _refuse_overlap(draft: Commit, other: Commit) -> None:
             "nothing was delivered twice: run again for what is new",
             commit=other.number,
         )
+
+
+def _shared_shards(draft: Commit, other: Commit) -> list[str]:
+    """Shards of which both deliver some of the same records."""
+    theirs = _delivered_of(other)
+    return [
+        source
+        for source, stretches in _delivered_of(draft).items()
+        if source in theirs and stretches.meets(theirs[source])
+    ]
+
+
+def _delivered_of(commit: Commit) -> dict[str, Stretches]:
+    """Where in shards the records stood of which a commit delivers some."""
+    parts = [stretch for one in commit.streamed for stretch in one.stretches]
+    whole = [Stretch(part.source, part.after, part.last) for part in commit.shards if part.last]
+    return by_source([*parts, *whole])
+
+
+def _as_streamed(states: Mapping[str, ShardState]) -> tuple[Streamed, ...]:
+    return tuple(
+        Streamed(portion, stretches.named(source))
+        for source, state in states.items()
+        for portion, stretches in state.delivered.items()
+    )
 
 
 def _log_key(number: int) -> str:

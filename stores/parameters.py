@@ -41,6 +41,10 @@ class ParameterStore(ABC):
         self._cache[name] = (now, value)
         return value
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to other processes: where secrets are, never a secret."""
+        return {**self.__dict__, "_cache": {}}
+
     @abstractmethod
     def _fetch(self, name: str) -> str:
         """The value as it is now. Raises ``UsageError`` if there is none."""
@@ -99,6 +103,9 @@ class SsmParameters(ParameterStore):
         super().__init__(clock)
         self._prefix = prefix.rstrip("/") + "/"
         self._client = client
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_client": None}
 
     def _fetch(self, name: str) -> str:
         import boto3

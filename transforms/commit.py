@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from schemas.delivery import Counts, summary
 from schemas.inputs import Covered, CoveredRange, InputFile, SourcePosition
+from schemas.streams import ShardRange
 from stores.log import Commit, DataFile, Run
+from transforms.shards import join_ranges
+
+QUIET_PROGRESS = timedelta(minutes=5)
+"""How often it is written down that a shard was read and held nothing."""
 
 
 def draft_commit(
@@ -16,6 +21,7 @@ def draft_commit(
     kind: str,
     staged: Iterable[DataFile],
     covered: Iterable[Covered],
+    stretches: Iterable[ShardRange],
     counts: Iterable[Counts],
     files: Mapping[str, InputFile],
     removed: tuple[str, ...] = (),
@@ -36,7 +42,32 @@ def draft_commit(
         sources=_positions(covered, files),
         counts=summary(total),
         removed=removed,
+        shards=_shards(stretches),
     )
+
+
+def is_quiet(draft: Commit, reached: Mapping[str, datetime]) -> bool:
+    """Whether a commit would say nothing but that shards of streams held nothing for a while.
+
+    ``reached`` is how far each shard had been read before. A position that grows old without need
+    would look like a gap one day, so it is renewed now and then.
+    """
+    if draft.files or draft.sources or draft.removed or draft.counts["read"]:
+        return False
+    return all(_is_quiet(stretch, reached.get(stretch.source)) for stretch in draft.shards)
+
+
+def _is_quiet(stretch: ShardRange, reached: datetime | None) -> bool:
+    if reached is None or stretch.ended or stretch.last is not None:
+        return False
+    return stretch.until - reached < QUIET_PROGRESS
+
+
+def _shards(stretches: Iterable[ShardRange]) -> tuple[ShardRange, ...]:
+    by_source: dict[str, list[ShardRange]] = defaultdict(list)
+    for stretch in stretches:
+        by_source[stretch.source].append(stretch)
+    return tuple(join_ranges(parts) for _, parts in sorted(by_source.items()))
 
 
 def _positions(

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import msgspec
 import numpy as np
 
-from schemas.changes import Block, InputFormat, Position, Replayed, Stage
+from schemas.changes import Block, InputFormat, Replayed, Stage
 from schemas.delivery import DeadLetter, decode_dead_letter, original_bytes
 from schemas.errors import LakeError
 
@@ -67,8 +67,7 @@ def _block(path: str, lines: list[tuple[int, bytes]], end: int, chosen: LetterFi
 
 
 def _replayed(letter: DeadLetter) -> Replayed:
-    origin = Position(letter.source, letter.offset, letter.index)
-    return Replayed(origin, letter.attempt + 1)
+    return Replayed(letter.origin, letter.attempt + 1)
 
 
 def _decode(path: str, offset: int, line: bytes) -> DeadLetter:

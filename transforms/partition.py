@@ -123,7 +123,11 @@ class Gathering:
     def add(self, batch: ChangeBatch) -> Counts:
         """Take a batch in, and say what it counts for, except for the dates of its rows."""
         counts = Counts(
-            read=batch.read, filtered=batch.filtered, discarded_fields=batch.discarded_fields
+            read=batch.read,
+            filtered=batch.filtered,
+            discarded_fields=batch.discarded_fields,
+            repeats=batch.repeats,
+            unidentified=batch.unidentified,
         )
         for changes in batch.typed:
             self._hold(changes, batch)

@@ -24,7 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.changes import ChangeBatch, Reject, TypedChanges
+from schemas.errors import UsageError
 from schemas.fields import Field, RecordType, Scrub
+from stores.parameters import ParameterStore, scrub_key
 
 HASH_PREFIX = "hmac-sha256:"
 _HASHED = re.compile(rf"{HASH_PREFIX}[0-9a-f]{{64}}")
@@ -54,6 +56,36 @@ _MASKED = (_SSN, _CARD_IN_GROUPS, _PHONE)
 
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+]|\\?/){24,}+={0,2}")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+@dataclass(frozen=True)
+class ScrubKey:
+    """Where the key for scrubbing is kept, and its fingerprint: what travels instead of the key.
+
+    Workers elsewhere look the key up themselves, and must find the same one.
+    """
+
+    parameters: ParameterStore
+    fingerprint: str
+
+    @staticmethod
+    def of(parameters: ParameterStore) -> ScrubKey:
+        """Raises ``UsageError`` if there is no key, or none long enough."""
+        return ScrubKey(parameters, _fingerprint(scrub_key(parameters)))
+
+    def scrubber(self) -> Scrubber:
+        """A scrubber with the key. Raises ``UsageError`` if this machine has another key."""
+        key = scrub_key(self.parameters)
+        if not hmac.compare_digest(_fingerprint(key), self.fingerprint):
+            raise UsageError(
+                "this worker has another scrub-key than the delivery was started with: give all "
+                "machines the same one, by LETHE_SCRUB_KEY or from SSM"
+            )
+        return Scrubber(key)
+
+
+def _fingerprint(key: bytes) -> str:
+    return hmac.digest(key, b"lethe scrub-key fingerprint", "sha256").hex()[:16]
 
 
 @dataclass(frozen=True)

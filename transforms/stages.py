@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,15 +21,21 @@ from schemas.changes import Block, ChangeBatch
 from schemas.delivery import Counts, summary
 from schemas.inputs import Covered, InputFile, Split
 from schemas.registry import Registry
+from schemas.streams import ShardRange, StreamAddress
 from stores.inputs import InputOpener
 from stores.log import Commit, DataFile, DeliveryLog, Run
 from stores.objects.port import ObjectStore
-from transforms.commit import draft_commit
+from stores.streams import open_stream
+from transforms.commit import draft_commit, is_quiet
 from transforms.decode import Decoder, UnknownFields
 from transforms.letters import LetterFilter, letter_blocks
 from transforms.partition import Gathering, Partitioning
 from transforms.progress import ProgressFile
 from transforms.read import read_split
+from transforms.repeats import RepeatFilter, drop_repeats
+from transforms.scrub import ScrubKey
+from transforms.shards import ShardTask
+from transforms.side_by_side import read_tasks
 from transforms.write import LakeWriter, write_partition
 
 ACCOUNTS = "accounts"
@@ -62,6 +68,14 @@ beam.coders.registry.register_coder(Block, BatchCoder)
 beam.coders.registry.register_coder(ChangeBatch, BatchCoder)
 
 
+@dataclass(frozen=True)
+class StreamTask:
+    """Shards of one stream for one worker: related ones in order, others side by side."""
+
+    address: StreamAddress
+    shards: tuple[ShardTask, ...]
+
+
 class ReadSplits(beam.DoFn):
     """Splits to blocks; the last one of a split, which is empty, says what was covered."""
 
@@ -72,6 +86,42 @@ class ReadSplits(beam.DoFn):
         with self._opener.open(split) as stream:
             for found in read_split(stream, split):
                 yield _closing_block(found, split) if isinstance(found, Covered) else found
+
+
+class ReadShards(beam.DoFn):
+    """Tasks of a round to the blocks of their shards, up to ``until``."""
+
+    def __init__(self, until: datetime) -> None:
+        self._until = until
+
+    def process(self, task: StreamTask) -> Iterator[Block]:
+        yield from read_tasks(open_stream(task.address), task.shards, self._until)
+
+
+class ScrubBatches(beam.DoFn):
+    """Batches with their personal values scrubbed."""
+
+    def __init__(self, key: ScrubKey) -> None:
+        self._key = key
+
+    def setup(self) -> None:
+        self._scrubber = self._key.scrubber()
+
+    def process(self, batch: ChangeBatch) -> Iterator[ChangeBatch]:
+        yield self._scrubber.scrub(batch)
+
+
+class DropRepeats(beam.DoFn):
+    """Batches of streams without the changes that came before in the same bundle.
+
+    A change comes again in its own shard or in a child of it, and those are read in one bundle.
+    """
+
+    def start_bundle(self) -> None:
+        self._filter = RepeatFilter()
+
+    def process(self, batch: ChangeBatch) -> Iterator[ChangeBatch]:
+        yield batch if batch.block.stretch is None else drop_repeats(batch, self._filter)
 
 
 class ReadLetters(beam.DoFn):
@@ -139,8 +189,9 @@ class GatherAndWrite(beam.DoFn):
         self._counts.add(counts)
         block = batch.block
         self._progress.add(block.end - block.start, counts.read, counts.dead_letters)
-        if block.covered is not None:
-            yield beam.pvalue.TaggedOutput(ACCOUNTS, block.covered)
+        for account in (block.covered, block.stretch):
+            if account is not None:
+                yield beam.pvalue.TaggedOutput(ACCOUNTS, account)
 
     def finish_bundle(self) -> Iterator[Any]:
         pieces, counts = self._gathering.finish()
@@ -166,10 +217,15 @@ class CommitPlan:
     kind: str
     files: Mapping[str, InputFile]
     removed: tuple[str, ...] = ()
+    reached: Mapping[str, datetime] = field(default_factory=dict)
+    """How far shards had been read by time, by source."""
 
 
 class CommitDelivery(beam.DoFn):
-    """All that a delivery made, in one element, to its commit in the log; published."""
+    """All that a delivery made, in one element, to its commit in the log; published.
+
+    A round of streams that held nothing new makes none, unless it is worth knowing how far it was.
+    """
 
     def __init__(self, store: ObjectStore, plan: CommitPlan) -> None:
         self._store = store
@@ -183,11 +239,13 @@ class CommitDelivery(beam.DoFn):
             plan.kind,
             [item for item in made if isinstance(item, DataFile)],
             [item for item in made if isinstance(item, Covered)],
+            [item for item in made if isinstance(item, ShardRange)],
             [item for item in made if isinstance(item, Counts)],
             plan.files,
             plan.removed,
         )
-        yield DeliveryLog(self._store).commit(plan.run, draft)
+        if not is_quiet(draft, plan.reached):
+            yield DeliveryLog(self._store).commit(plan.run, draft)
 
 
 def _closing_block(covered: Covered, split: Split) -> Block:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,10 +55,6 @@ def _print_table(commits: list[Commit]) -> None:
 
 def _row(commit: Commit) -> list[str]:
     counts: dict[str, Any] = commit.counts
-    shown = commit.sources[:_SOURCES_SHOWN]
-    sources = [f"{source.uri.rpartition('/')[2]} {source.resume:,}" for source in shown]
-    if len(commit.sources) > _SOURCES_SHOWN:
-        sources.append(f"and {len(commit.sources) - _SOURCES_SHOWN:,} more")
     return [
         str(commit.number),
         f"{commit.committed_at:%Y-%m-%d %H:%M:%S}",
@@ -66,5 +63,21 @@ def _row(commit: Commit) -> list[str]:
         f"{counts['delivered']:,}",
         f"{counts['dead_letters']:,}",
         f"{len(commit.files):,}",
-        "\n".join(sources),
+        "\n".join([*_files(commit), *_streams(commit)]),
+    ]
+
+
+def _files(commit: Commit) -> list[str]:
+    shown = commit.sources[:_SOURCES_SHOWN]
+    lines = [f"{source.uri.rpartition('/')[2]} {source.resume:,}" for source in shown]
+    if len(commit.sources) > _SOURCES_SHOWN:
+        lines.append(f"and {len(commit.sources) - _SOURCES_SHOWN:,} more")
+    return lines
+
+
+def _streams(commit: Commit) -> list[str]:
+    """How many shards of each stream were read on; ``--json`` has their positions."""
+    read = Counter(shard.source.split("/")[-2] for shard in commit.shards)
+    return [
+        f"{name}: {count:,} {'shard' if count == 1 else 'shards'}" for name, count in read.items()
     ]

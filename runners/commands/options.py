@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from schemas.registry import Registry
     from stores.objects import ObjectStore, S3Settings
     from stores.parameters import ParameterStore
+    from transforms.rotate import Windowing
     from transforms.write import Output
 
 Lake = Annotated[str, typer.Option("--lake", help="The lake: a folder or s3://BUCKET/PREFIX.")]
@@ -29,6 +30,21 @@ Schemas = Annotated[
 ]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, max=256, help="Processes (default: all cores).")
+]
+Runner = Annotated[
+    str, typer.Option("--runner", help="Where the pipeline runs: direct, prism, flink, spark.")
+]
+FlinkMaster = Annotated[
+    str | None, typer.Option("--flink-master", metavar="HOST:PORT", help="Flink's REST service.")
+]
+SparkMaster = Annotated[
+    str | None, typer.Option("--spark-master", metavar="URL", help="spark://HOST:PORT")
+]
+WorkerPool = Annotated[
+    str | None,
+    typer.Option(
+        "--worker-pool", metavar="HOST:PORT", help="The pool beside the cluster's workers."
+    ),
 ]
 Format = Annotated[str | None, typer.Option("--format", help="parquet or avro.")]
 Codec = Annotated[
@@ -105,11 +121,10 @@ def build_registry(settings: Settings, schemas: Path | None) -> Registry:
 def build_rules(settings: Settings, options: RuleOptions) -> Rules:
     """The rules that options and settings ask for. Raises ``UsageError`` naming a bad option."""
     from beam_pipelines.deliver import Rules
-    from stores.parameters import scrub_key
     from transforms.decode import UnknownFields
     from transforms.filter import ChangeFilter
     from transforms.partition import Partitioning
-    from transforms.scrub import Scrubber
+    from transforms.scrub import ScrubKey
 
     defaults = settings.delivery
     registry = build_registry(settings, options.schemas)
@@ -119,7 +134,7 @@ def build_rules(settings: Settings, options: RuleOptions) -> Rules:
     zone = options.partition_timezone or defaults.partition_timezone
     return Rules(
         registry=registry,
-        scrubber=Scrubber(scrub_key(parameter_store(settings))),
+        scrub_key=ScrubKey.of(parameter_store(settings)),
         wanted_types=_wanted_types(options.types, frozenset(registry.types)),
         wanted=ChangeFilter(
             events=_events(options.events),
@@ -139,6 +154,17 @@ def build_output(settings: Settings, fmt: str | None, codec: str | None) -> Outp
     chosen = fmt or defaults.format
     inherited = defaults.codec if chosen == defaults.format else None
     return choose_output(chosen, codec or inherited, rotation)
+
+
+def build_windowing(output: Output, lateness: str, idle: str) -> Windowing:
+    """When a stream's rows become files. Raises ``UsageError`` naming a bad option."""
+    from transforms.rotate import Windowing
+
+    return Windowing(
+        idle=float(parse_duration("--idle", idle) or 0),
+        lateness=float(parse_duration("--allowed-lateness", lateness) or 0),
+        rows=min(Windowing.rows, output.rotation.rows),
+    )
 
 
 def parameter_store(settings: Settings) -> ParameterStore:

@@ -35,6 +35,7 @@ def command(
     from runners.direct import DirectRunner
     from runners.logs import configure_logs
     from runners.replay import replay_round
+    from runners.runs import counts_of, recorded_run
     from schemas.changes import ErrorCode
     from schemas.errors import UsageError
     from stores.inputs import InputOpener
@@ -58,9 +59,10 @@ def command(
     )
     chosen = LetterFilter(code, shared.parse_moment("--since", since))
     rate = settings.delivery.max_error_rate if max_error_rate is None else max_error_rate
-    with DirectRunner(delivery.workers) as runner:
+    with DirectRunner(delivery.workers) as runner, recorded_run("replay", settings) as run:
         done = replay_round(delivery, chosen, runner, Console(stderr=True))
-    conclude(done, report, rate)
+        run.add(counts_of(done))
+        conclude(done, report, rate)
 
 
 def _codes() -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +59,22 @@ def start(*arguments: object, env: Mapping[str, str] | None = None, **more: Any)
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    ours = {"PYTHONPATH": str(ROOT), "LETHE_SCRUB_KEY": SCRUB_KEY, "COLUMNS": "200"}
+    ours = {
+        "PYTHONPATH": str(ROOT),
+        "LETHE_SCRUB_KEY": SCRUB_KEY,
+        "LETHE_STATE__FOLDER": str(_state_folder()),
+        "COLUMNS": "200",
+    }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LETHE_")}
     return {**inherited, **ours, **(more or {})}
+
+
+@cache
+def _state_folder() -> Path:
+    """Where the runs of this process's tests are recorded: away from the user's own."""
+    folder = tempfile.mkdtemp(prefix="lethe-test-state-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def outcome(process: Any, report: Path | None = None) -> Outcome:

@@ -23,7 +23,15 @@ import typer
 from config.settings import Settings
 from runners.cli import build_app
 from schemas.changes import ErrorCode
-from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, moto_url, s3_client
+from tests.emulators import (
+    ACCESS_KEY,
+    REGION,
+    SECRET_KEY,
+    kinesis_client,
+    make_bucket,
+    moto_url,
+    s3_client,
+)
 
 __all__ = ["moto_url"]
 
@@ -57,6 +65,7 @@ def folder(moto_url: str) -> Iterator[Path]:
         make_refunds(folder)
         make_drift(folder / "drift")
         make_buckets(moto_url)
+        make_stream(moto_url)
         yield folder
 
 
@@ -83,6 +92,17 @@ def make_buckets(url: str) -> None:
         make_bucket(url, name)
     content = (ROOT / "examples" / "kinesis-records.ndjson").read_bytes()
     client.put_object(Bucket="acme-changes", Key="2026/01/changes.ndjson", Body=content)
+
+
+def make_stream(url: str) -> None:
+    """The stream ``changes`` with the changes of an example, if it is not there yet."""
+    client = kinesis_client(url)
+    if "changes" in client.list_streams()["StreamNames"]:
+        return
+    client.create_stream(StreamName="changes", ShardCount=1)
+    client.get_waiter("stream_exists").wait(StreamName="changes", WaiterConfig={"Delay": 1})
+    for line in (ROOT / "examples" / "kinesis-records.ndjson").read_bytes().splitlines():
+        client.put_record(StreamName="changes", Data=line, PartitionKey="1")
 
 
 def commands(doc: Path) -> Iterator[Command]:
@@ -238,7 +258,12 @@ def test_every_document_is_linked_from_another() -> None:
 def test_settings_of_the_guide_are_those_of_the_program() -> None:
     guide = (ROOT / "docs" / "operations.md").read_text("utf-8")
     schema = Settings.model_json_schema()
-    sections = {"s3": "S3Section", "parameters": "ParameterSection", "delivery": "DeliverySection"}
+    sections = {
+        "s3": "S3Section",
+        "parameters": "ParameterSection",
+        "delivery": "DeliverySection",
+        "state": "StateSection",
+    }
     for section, name in sections.items():
         for setting in schema["$defs"][name]["properties"]:
             assert f"`{section}.{setting}`" in guide

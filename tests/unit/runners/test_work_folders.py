@@ -14,7 +14,8 @@ from schemas.registry import load_registry
 from stores.inputs import InputOpener
 from stores.log import DeliveryLog, Owner
 from stores.objects import LocalObjectStore
-from transforms.scrub import Scrubber
+from stores.parameters import FileParameters
+from transforms.scrub import ScrubKey
 from transforms.write import Output
 
 DEAD = replace(Owner.this_process(), started="0")
@@ -22,7 +23,7 @@ DEAD = replace(Owner.this_process(), started="0")
 
 @pytest.fixture
 def delivery(tmp_path: Path) -> Delivery:
-    rules = Rules(load_registry(), Scrubber(bytes(32)))
+    rules = Rules(load_registry(), ScrubKey.of(FileParameters(tmp_path / "parameters")))
     store = LocalObjectStore(tmp_path / "lake")
     return Delivery((), store, InputOpener(), rules, Output(), 1, work_folder=tmp_path / "work")
 

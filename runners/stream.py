@@ -1,0 +1,202 @@
+"""Stream: a delivery without end on an engine, started, watched, and started again.
+
+The delivery log knows what was delivered, row by row. So an engine's job is expendable: whatever
+ends it, the next one begins at the log's positions, and nothing is lost or there twice. Within
+one job the engine's own checkpoints spare it from reading anew.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+import structlog
+from apache_beam.io import Read
+
+from beam_pipelines.stream import StreamDestination, deliver_stream
+from runners.choose import RunnerOptions, started_job
+from runners.deliver import HEARTBEAT_EVERY, Delivery, prepare_lake
+from runners.engines.errors import EngineError, EngineUnreachable
+from runners.engines.jobs import Job, JobState
+from runners.plan_streams import StreamInput
+from schemas.errors import LetheError
+from stores.log import STREAM, DeliveryLog, Positions, Run, new_run_id
+from stores.objects.port import ObjectStore
+from transforms.kinesis import KinesisSource
+from transforms.rotate import Windowing
+
+WATCH_EVERY = 1.0
+"""Seconds between two looks at the job."""
+
+SAY_EVERY = 30.0
+"""Seconds between two log lines about it."""
+
+PATIENCE = 60.0
+"""Seconds that an engine may be out of reach, or a cancelled job may take to end."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+"""Seconds before a job that failed is started again; doubled each time it fails soon after."""
+
+STEADY = 300.0
+"""Seconds after which a job that runs counts as one that had started well."""
+
+_log = structlog.get_logger()
+
+
+class JobFailed(EngineError):
+    """The engine gave a job up; started again, it goes on from the log."""
+
+    code = "job_failed"
+    retryable = True
+
+
+@dataclass(frozen=True)
+class ReadToEnd:
+    """Says by the delivery log whether a shard was read to its end. Travels to the workers."""
+
+    store: ObjectStore
+
+    def __call__(self, source: str) -> bool:
+        state = DeliveryLog(self.store).positions().shards.get(source)
+        return state is not None and state.through is not None and state.through.ended
+
+
+def run_stream(
+    delivery: Delivery, options: RunnerOptions, windowing: Windowing, stop: threading.Event
+) -> None:
+    """Deliver the streams until ``stop`` is set; jobs that the engine gives up are started again.
+
+    Raises ``LetheError`` if the engine cannot be had at the start, or if trying again is no use.
+    """
+    pause, failures = FIRST_PAUSE, 0
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            _run_job(delivery, options, windowing, stop)
+        except LetheError as error:
+            steady = time.monotonic() - began >= STEADY
+            if not error.retryable or (isinstance(error, EngineUnreachable) and failures == 0):
+                raise
+            failures, pause = failures + 1, FIRST_PAUSE if steady else pause
+            _log.warning("the job ended", code=error.code, again_in_seconds=pause)
+            stop.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _run_job(
+    delivery: Delivery, options: RunnerOptions, windowing: Windowing, stop: threading.Event
+) -> None:
+    """One job, from the log's positions to its end."""
+    log = DeliveryLog(delivery.store)
+    prepare_lake(log, delivery)
+    known = log.positions()
+    run = log.begin(new_run_id(datetime.now(UTC)), known.number, STREAM)
+    destination = StreamDestination(delivery.store, delivery.output, run, windowing)
+    source = AllStreams(delivery, known)
+    with _ended_run(log, run):
+
+        def build(pipeline: beam.Pipeline) -> None:
+            deliver_stream(pipeline, source, delivery.rules, destination)
+
+        with started_job(options, build) as job:
+            _log.info("delivering", job=job.id, run=run.run_id)
+            _watch(job, log, run, stop)
+
+
+class AllStreams(beam.PTransform):
+    """Blocks of all streams of a delivery, from where the log has them."""
+
+    def __init__(self, delivery: Delivery, known: Positions) -> None:
+        super().__init__()
+        self._sources = [_source(delivery, stream, known) for stream in delivery.streams]
+
+    def expand(self, begin: Any) -> Any:
+        parts: Sequence[Any] = [
+            begin | f"Read{number}" >> Read(source) for number, source in enumerate(self._sources)
+        ]
+        return parts[0] if len(parts) == 1 else parts | beam.Flatten()
+
+
+def _source(delivery: Delivery, stream: StreamInput, known: Positions) -> KinesisSource:
+    states = known.shards.items()
+    return KinesisSource(
+        stream.address,
+        stream.start,
+        {source: state.through for source, state in states if state.through is not None},
+        delivery.on_gap,
+        ReadToEnd(delivery.store),
+    )
+
+
+@contextmanager
+def _ended_run(log: DeliveryLog, run: Run) -> Iterator[None]:
+    """Whatever happens, the run ends: what it committed is published, the rest is cleared.
+
+    A job that is still alive somewhere finds itself ended, and cannot commit any more.
+    """
+    try:
+        yield
+    finally:
+        log.abandon(run)
+
+
+def _watch(job: Job, log: DeliveryLog, run: Run, stop: threading.Event) -> None:
+    """Look after the job until ``stop`` is set. Raises ``JobFailed`` if it ends before."""
+    watch = _Watch(job, log, run)
+    while not stop.wait(WATCH_EVERY):
+        if watch.state().ended:
+            raise JobFailed(f"the engine ended job {job.id}: its own log says why")
+        watch.say()
+    job.cancel()
+    deadline = time.monotonic() + PATIENCE
+    while not watch.state().ended and time.monotonic() < deadline:
+        time.sleep(WATCH_EVERY / 5)
+
+
+class _Watch:
+    """What is known of a job, and of what it has committed."""
+
+    def __init__(self, job: Job, log: DeliveryLog, run: Run) -> None:
+        self._job = job
+        self._log = log
+        self._run = run
+        self._reached = self._said = self._beaten = time.monotonic()
+        self._number = run.last_commit
+
+    def state(self) -> JobState:
+        """The job's state; the last one while the engine is out of reach for a moment."""
+        try:
+            state = self._job.state()
+        except EngineUnreachable:
+            if time.monotonic() - self._reached > PATIENCE:
+                raise
+            return JobState.RESTARTING
+        self._reached = time.monotonic()
+        return state
+
+    def say(self) -> None:
+        """Tell others that the run is alive, and people what it has done lately."""
+        now = time.monotonic()
+        if now - self._beaten >= HEARTBEAT_EVERY:
+            self._log.heartbeat(self._run)
+            self._beaten = now
+        if now - self._said >= SAY_EVERY:
+            self._say_commits()
+            self._said = now
+
+    def _say_commits(self) -> None:
+        commits = list(self._log.following(self._number))
+        self._number += len(commits)
+        ours = [commit for commit in commits if commit.run_id == self._run.run_id]
+        _log.info(
+            "delivering",
+            commits=len(ours),
+            delivered=sum(commit.counts["delivered"] for commit in ours),
+            dead_letters=sum(commit.counts["dead_letters"] for commit in ours),
+        )
