@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-engines lint types imports check bench-deliver clean
+.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis clean
 
 $(READY): requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -37,6 +37,9 @@ check: lint types imports test  ## What a change has to pass
 
 bench-deliver: $(READY)  ## Lethe beside its peers, on a million records
 	$(BIN)/python -m bench.deliver
+
+bench-kinesis: $(READY)  ## Reading and delivering a stream, beside plain boto3 and a file
+	$(BIN)/python -m bench.kinesis
 
 clean:
 	rm -rf $(VENV) demo bench/results .pytest_cache .mypy_cache .ruff_cache

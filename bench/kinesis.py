@@ -2,15 +2,19 @@
 
     python -m bench.kinesis [--repeat R] [--idle-shards N] [--idle-seconds S]
 
-Prints two Markdown tables and writes ``bench/results/kinesis.json``. The records are real change
-records; the endpoint answers from memory, so what is measured is the readers.
+Then the same records delivered from a stream and from a file. Prints two Markdown tables and writes
+``bench/results/kinesis.json``. The records are real change records; the endpoint answers from
+memory, so what is measured is the readers.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +43,15 @@ _TITLES = {
     "boto3": "plain boto3 loop",
     "stream": "Lethe, unbounded source",
     "round": "Lethe, bounded round",
+    "deliver-file": "Lethe deliver, from a file",
+    "deliver-stream": "Lethe deliver, from a stream",
 }
+_READERS = ("boto3", "stream", "round")
+_SECRETS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
+
+DELIVERED = 320_000
+DELIVERED_SHARDS = 32
+"""Records that whole deliveries are measured with, and the shards they lie in."""
 
 Repeat = Annotated[int, typer.Option(min=1, help="Runs of each reader; the median counts.")]
 IdleShards = Annotated[int, typer.Option(min=1, help="Shards of the idle stream.")]
@@ -61,25 +73,32 @@ def main(repeat: Repeat = 3, idle_shards: IdleShards = 400, idle_seconds: IdleSe
     """Read recorded answers with every reader, and watch an idle one."""
     changes = make_source(100_000).path
     with endpoint(changes, SHARDS, ANSWERS) as url:
-        outcomes = [Outcome(name, tuple(_runs(name, url, repeat))) for name in _TITLES]
+        outcomes = [Outcome(name, tuple(_runs(name, url, repeat))) for name in _READERS]
     with endpoint(changes, idle_shards, 1, 10) as url:
         idle = run("stream", url, "--seconds", str(idle_seconds))
+    delivered = deliveries(repeat)
     print(table(outcomes))
+    print(deliveries_table(delivered))
     print(idle_line(idle_shards, idle))
-    write_results(outcomes, {"shards": idle_shards, **idle})
+    write_results([*outcomes, *delivered], {"shards": idle_shards, **idle})
 
 
 @contextmanager
-def endpoint(changes: Path, shards: int, answers: int, records: int = RECORDS) -> Iterator[str]:
-    """The URL of an endpoint that gives the recorded answers."""
+def endpoint(
+    changes: Path, shards: int, answers: int, records: int = RECORDS, own: bool = False
+) -> Iterator[str]:
+    """The URL of an endpoint that gives the recorded answers; see there for ``own``."""
     command = [
         *(sys.executable, str(_PEERS / "recorded_kinesis.py"), "--changes", str(changes)),
         *("--shards", str(shards), "--answers", str(answers), "--records", str(records)),
+        *(["--own"] if own else []),
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        process.kill()
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
 
 
 def _runs(name: str, url: str, repeat: int) -> Iterator[dict[str, float]]:
@@ -92,10 +111,66 @@ def _runs(name: str, url: str, repeat: int) -> Iterator[dict[str, float]]:
 def run(name: str, url: str, *options: str) -> dict[str, float]:
     """What a reader says of itself, run in a process of its own."""
     command = [sys.executable, "-m", "bench.peers.kinesis_readers", name, "--url", url, *options]
-    secrets = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
-    env = {**environment(), **secrets}
+    env = {**environment(), **_SECRETS}
     found: dict[str, float] = json.loads(subprocess.check_output(command, env=env))
     return found
+
+
+def deliveries(repeat: int) -> list[Outcome]:
+    """The same records, delivered by one worker from a stream and from a file, in turn."""
+    source = make_source(DELIVERED)
+    runs: dict[str, list[dict[str, float]]] = {"deliver-file": [], "deliver-stream": []}
+    per_shard = DELIVERED // (DELIVERED_SHARDS * RECORDS)
+    with endpoint(source.path, DELIVERED_SHARDS, per_shard, own=True) as url:
+        stream = f"kinesis://recorded?region=us-east-1&endpoint={url}"
+        for _ in range(repeat):
+            for name, start in (("deliver-file", str(source.path)), ("deliver-stream", stream)):
+                runs[name].append(_delivered(start))
+    return [Outcome(name, tuple(found)) for name, found in runs.items()]
+
+
+def _delivered(source: str) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
+        report = Path(folder) / "report.json"
+        options = ("--lake", f"{folder}/lake", "--workers", "1", "--report", str(report))
+        command = [sys.executable, "-m", "runners.cli", "deliver", source, *options]
+        used = _alone(command, Path(folder) / "log")
+        delivered = json.loads(report.read_text())["delivered"] if report.exists() else 0
+    if delivered != DELIVERED:
+        raise SystemExit(f"{source}: {delivered} of {DELIVERED} records were delivered")
+    return {**used, "records_per_second": DELIVERED / used["seconds"]}
+
+
+def _alone(command: list[str], log: Path) -> dict[str, float]:
+    """What a command took that starts no other processes, while an endpoint runs beside it."""
+    began = time.monotonic()
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command, env={**environment(), **_SECRETS}, stdout=sink, stderr=sink
+        )
+        _, status, used = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    cpu = used.ru_utime + used.ru_stime
+    return {"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": used.ru_maxrss * 1024.0}
+
+
+def deliveries_table(outcomes: list[Outcome]) -> str:
+    """Records per second of whole deliveries, and their share of that from a file."""
+    base = next(each for each in outcomes if each.name == "deliver-file").middle("seconds")
+    lines = [
+        "",
+        "| delivery | records/s | x file | CPU s | peak MB |",
+        "| --- | --: | --: | --: | --: |",
+    ]
+    for each in outcomes:
+        speed, cpu = each.middle("records_per_second"), each.middle("cpu_seconds")
+        peak = each.middle("peak_bytes") / _MEGA
+        share = base / each.middle("seconds")
+        lines.append(
+            f"| {_TITLES[each.name]} | {speed:,.0f} | {share:.2f} | {cpu:.1f} | {peak:,.0f} |"
+        )
+    return "\n".join(lines)
 
 
 def table(outcomes: list[Outcome]) -> str:

@@ -7,7 +7,7 @@ delivered; it becomes a dead letter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -160,7 +160,7 @@ class Block:
 
     source: str
     format: InputFormat
-    documents: list[bytes]
+    documents: Sequence[bytes]
     start: int
     end: int
     starts: npt.NDArray[np.int64]

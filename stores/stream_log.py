@@ -104,6 +104,17 @@ class StreamView:
         self._number = commit.number
 
 
+@dataclass(frozen=True)
+class LogSaysEnded:
+    """Says of a shard, by source, whether the log has it to its end. Picklable."""
+
+    store: ObjectStore
+
+    def __call__(self, source: str) -> bool:
+        through = DeliveryLog(self.store).positions().shards.get(source, ShardState()).through
+        return through is not None and through.ended
+
+
 class StreamCommitter:
     """Makes the commits of one run without end. One of an attempt at a time; a lake may have many.
 

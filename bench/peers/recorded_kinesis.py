@@ -1,9 +1,10 @@
 """A Kinesis endpoint that answers from a recording, faster than any client can read.
 
-    python bench/peers/recorded_kinesis.py --shards N --answers A --records R [--changes FILE]
+    python bench/peers/recorded_kinesis.py --shards N --answers A --records R --changes FILE [--own]
 
-Prints its port. Every shard gives A answers of R change records each and is idle from then on. The
-answers are made once, as the service words them, so that serving one costs a copy.
+Prints its port. Every shard gives A answers of R change records each and is idle from then on: all
+the same records, or with ``--own`` each answer records of its own. The answers are made once, as
+the service words them, so that serving one costs a copy.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import BinaryIO
+
+_PLACES = 10**9
+"""An iterator is its shard's number times this, and how many answers came before."""
 
 _LAST_HASH = 2**128 - 1
 _HEAD = (
@@ -28,11 +33,14 @@ _HEAD = (
 
 
 class Recording:
-    """The answers of a stream in which all shards hold the same records."""
+    """The answers of a stream; ``changes`` yields the records of one answer after another.
 
-    def __init__(self, shards: int, answers: int, changes: list[bytes]) -> None:
+    Of as many answers as there are for one shard, all shards have the same.
+    """
+
+    def __init__(self, shards: int, answers: int, changes: Iterable[list[bytes]]) -> None:
         self._shards, self._answers = shards, answers
-        self._records = [_entries(changes, number) for number in range(answers)]
+        self._records = [_entries(found, number % answers) for number, found in enumerate(changes)]
 
     def answer(self, operation: str, request: dict[str, str]) -> bytes:
         """The body for a request. Raises ``KeyError`` for what was not recorded."""
@@ -61,15 +69,18 @@ class Recording:
     def _summary(self, _: dict[str, str]) -> bytes:
         return b'{"StreamDescriptionSummary":{"RetentionPeriodHours":24}}'
 
-    def _iterator(self, _: dict[str, str]) -> bytes:
-        return b'{"ShardIterator":"%0200d"}' % 0
+    def _iterator(self, request: dict[str, str]) -> bytes:
+        shard = int(request["ShardId"].rpartition("-")[2])
+        return b'{"ShardIterator":"%0200d"}' % (shard * _PLACES)
 
     def _get(self, request: dict[str, str]) -> bytes:
-        place = int(request["ShardIterator"])
-        records = self._records[place] if place < self._answers else b""
+        shard, place = divmod(int(request["ShardIterator"]), _PLACES)
+        number = (shard * self._answers + place) % len(self._records)
+        records = self._records[number] if place < self._answers else b""
         following = min(place + 1, self._answers)
         behind = 0 if following == self._answers else 1000
-        tail = b'],"NextShardIterator":"%0200d","MillisBehindLatest":%d}' % (following, behind)
+        iterator = shard * _PLACES + following
+        tail = b'],"NextShardIterator":"%0200d","MillisBehindLatest":%d}' % (iterator, behind)
         return b'{"Records":[' + records + tail
 
 
@@ -123,12 +134,18 @@ def main() -> None:
     parser.add_argument("--answers", type=int, required=True)
     parser.add_argument("--records", type=int, required=True)
     parser.add_argument("--changes", type=Path, required=True)
+    parser.add_argument("--own", action="store_true")
     options = parser.parse_args()
     with options.changes.open("rb") as lines:
-        changes = [line.rstrip(b"\n") for line in itertools.islice(lines, options.records)]
+        stripped = (line.rstrip(b"\n") for line in lines)
+        count = options.answers * (options.shards if options.own else 1)
+        first = list(itertools.islice(stripped, options.records))
+        own = (list(itertools.islice(stripped, options.records)) for _ in range(count - 1))
+        answers = [first, *own] if options.own else [first] * count
+        recording = Recording(options.shards, options.answers, answers)
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     print(listener.getsockname()[1], flush=True)
-    serve(Recording(options.shards, options.answers, changes), listener)
+    serve(recording, listener)
 
 
 if __name__ == "__main__":

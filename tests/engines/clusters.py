@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
+from config.settings import load_settings
 from runners.engines.errors import EngineUnreachable
 from runners.engines.flink_rest import FlinkRest
-from runners.engines.install import Engine, install
+from runners.engines.install import Engine, engine_folder, install
 from runners.engines.local import JAVA_OPENS, started_pool
 from runners.engines.processes import free_ports, start_tied, stop, wait_for_port
-from runners.engines.settings import EngineSettings
 
 NEEDS = {"prism": "go", "flink": "java", "spark": "java"}
 READY_SECONDS = 60.0
@@ -35,8 +35,8 @@ def engine(name: str) -> Engine:
     """The engine, installed if it is not; skips the test without the program it needs."""
     if shutil.which(NEEDS[name]) is None:
         pytest.skip(f"{name} needs {NEEDS[name]!r} in PATH")
-    settings = EngineSettings()
-    return install(name, settings.folder_or(None), settings, lambda _: None)
+    settings = load_settings().engines
+    return install(name, engine_folder(settings), settings, lambda _: None)
 
 
 def wait_until(true: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -200,13 +200,15 @@ def flink_cluster(folder: Path, task_managers: int = 1) -> Iterator[FlinkProcess
 
 
 @contextmanager
-def spark_cluster(folder: Path) -> Iterator[str]:
+def spark_cluster(folder: Path, executors_start: bool = True) -> Iterator[str]:
     """The URL of a master with one worker of two cores and 1 GB."""
     jars = f"{engine('spark').jars}/*"
     master, *others = free_ports(4)
     url = f"spark://127.0.0.1:{master}"
     # Spark's own start script would find this out.
     env = {"SPARK_HOME": str(engine("spark").folder), "SPARK_SCALA_VERSION": "2.12"}
+    if not executors_start:
+        env["JAVA_HOME"] = str(folder / "nowhere")
 
     def start(name: str, main: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         command = [*_JAVA, "-Xmx256m", "-cp", jars, f"org.apache.spark.deploy.{main}", *arguments]

@@ -28,7 +28,7 @@ from apache_beam.transforms.userstate import (
 )
 from apache_beam.utils.timestamp import Timestamp
 
-from runners.engines.errors import EngineUnreachable
+from runners.engines.errors import EngineError, EngineUnreachable
 from runners.engines.flink import FlinkCluster, FlinkRunner
 from runners.engines.jobs import JobState
 from runners.engines.portable import Build
@@ -278,6 +278,14 @@ def test_bug_of_a_stage_tells_its_place_and_no_values(runner: Any, caplog: Any) 
         runner.run(failing(blunder), 1)
     assert "ValueError" in str(raised.value)
     assert SECRET not in str(raised.value) + caplog.text
+
+
+def test_job_that_spark_gives_up_is_told(tmp_path: Path) -> None:
+    here = (("spark.driver.host", "127.0.0.1"),)
+    with spark_cluster(tmp_path, executors_start=False) as master:
+        runner = SparkRunner(engine("spark"), SparkCluster(master, properties=here))
+        with pytest.raises(EngineError, match="gave the job up"):
+            runner.run(count_by_remainder(tmp_path), PARTS)
 
 
 def test_prism_streams_until_it_is_cancelled(prism: PrismRunner, tmp_path: Path) -> None:

@@ -22,20 +22,25 @@ from hypothesis import strategies as st
 from schemas.delivery import Counts, Partition, summary
 from schemas.errors import LakeError
 from schemas.inputs import CoveredRange, SourcePosition
+from schemas.stream_log import Portion, Stretch, Stretches
+from schemas.streams import ShardRange
 from stores.log import (
     ABANDONED,
     LOG,
     SNAPSHOT_EVERY,
     STALE_AFTER,
+    STREAM,
     Commit,
     DataFile,
     DeliveryLog,
     Owner,
     Run,
     SourceTaken,
+    staging_name,
 )
 from stores.objects import LocalObjectStore, ObjectStore, S3Settings
 from stores.objects.s3 import S3ObjectStore
+from stores.stream_log import LogSaysEnded, StagedPane, StreamCommitter
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, moto_url
 
 __all__ = ["moto_url"]  # a fixture: pytest finds it here
@@ -437,3 +442,130 @@ def test_after_any_history_positions_and_visible_files_tell_the_same(
         }
         assert visible(store) == sorted(f"{run}-a" for runs in expected.values() for run in runs)
         assert in_progress(store) == []
+
+
+SHARD = "kinesis://eu-west-1/changes/shardId-000000000000"
+SALES = Portion("sale", "2026-01-02", 0, 300, "UTC")
+
+
+def round_of(run: Run, after: str | None, last: str | None, *files: DataFile) -> Commit:
+    """The commit of a round that read a stretch of a shard."""
+    return replace(draft(run, *files), shards=(ShardRange(SHARD, after, last, NOW),))
+
+
+def test_rounds_over_different_stretches_of_a_shard_follow_each_other(store: ObjectStore) -> None:
+    log = log_of(store)
+    for after, last in ((None, "10"), ("10", "25"), ("25", None)):
+        run = begin(log, f"run-{last}")
+        log.commit(run, round_of(run, after, last))
+    through = log.positions().shards[SHARD].through
+    assert through == ShardRange(SHARD, None, "25", NOW)
+
+
+def test_of_two_rounds_over_the_same_records_the_second_is_refused(store: ObjectStore) -> None:
+    log = log_of(store)
+    first, second = begin(log, "first"), begin(log, "second")
+    log.commit(first, round_of(first, None, "10"))
+    with pytest.raises(SourceTaken, match="shardId-000000000000"):
+        log.commit(second, round_of(second, None, "12"))
+
+
+def streamed(log: DeliveryLog, store: ObjectStore, run: Run, after: str | None, last: str) -> None:
+    """A commit of a stream without end, with one file."""
+    committer = StreamCommitter(store, run, clock=lambda: NOW)
+    committer.start()
+    staged = stage(store, replace(run, run_id=staging_name(run.run_id, NOW)), last)
+    pane = StagedPane(SALES, (Stretch(SHARD, after, last),), (staged,), Counts(delivered=1), NOW)
+    committer.commit([pane], {})
+
+
+def test_a_round_over_records_that_a_stream_has_delivered_meanwhile_is_refused(
+    store: ObjectStore,
+) -> None:
+    log = log_of(store)
+    stream = log.begin("stream", 0, STREAM)
+    run = begin(log, "round")
+    streamed(log, store, stream, "4", "8")
+    with pytest.raises(SourceTaken, match="shardId-000000000000"):
+        log.commit(run, round_of(run, None, "6"))
+    log.commit(run, round_of(run, None, "4"))
+
+
+def test_a_stream_commits_again_and_again(store: ObjectStore) -> None:
+    log = log_of(store)
+    run = log.begin("stream", 0, STREAM)
+    streamed(log, store, run, None, "5")
+    streamed(log, store, run, "5", "9")
+    assert [commit.kind for commit in log.commits()] == [STREAM, STREAM]
+    assert log.positions().shards[SHARD].of(SALES) == Stretches.of((-1, 9))
+    assert len(visible(store)) == 2
+
+
+def test_a_snapshot_keeps_what_streams_have_delivered(tmp_path: Path) -> None:
+    store = LocalObjectStore(tmp_path)
+    log = log_of(store)
+    stream = log.begin("stream", 0, STREAM)
+    streamed(log, store, stream, "4", "8")
+    for number in range(1, SNAPSHOT_EVERY):
+        run = begin(log, str(number))
+        log.commit(run, draft(run))
+    run = begin(log, "round")
+    log.commit(run, round_of(run, None, "2"))
+    fast = log.positions()
+    (snapshot,) = store.list("_lethe/positions/")
+    store.delete(snapshot.key)
+    assert fast == log.positions()
+    assert fast.shards[SHARD].delivered == {SALES: Stretches.of((4, 8))}
+
+
+def test_recovery_leaves_the_stream_of_a_cluster_alone_while_it_gives_signs_of_life(
+    store: ObjectStore,
+) -> None:
+    run = log_of(store, Owner.elsewhere("flink")).begin("stream", 0, STREAM)
+    stage(store, replace(run, run_id=staging_name("stream", NOW)))
+    marker = next(iter(store.list("_lethe/runs/")))
+    assert log_of(store, now=marker.modified).recover().waiting == ("stream",)
+    assert len(in_progress(store)) == 2
+
+
+def test_recovery_ends_a_stream_that_is_dead_and_publishes_what_it_committed(
+    store: ObjectStore,
+) -> None:
+    run = log_of(store, DEAD).begin("stream", 0, STREAM)
+    area = replace(run, run_id=staging_name("stream", NOW))
+    committed, _ = stage(store, area, "committed"), stage(store, area, "not")
+    entry = replace(draft(run, committed), number=1, kind=STREAM)
+    store.put(f"{LOG}{1:020d}.json", msgspec.json.encode(entry))
+    assert log_of(store).recover().published == 1
+    assert [name.partition("-")[2] for name in visible(store)] == ["committed"]
+    assert (in_progress(store), [*log_of(store).commits()][-1].kind) == ([], ABANDONED)
+
+
+def test_a_shard_has_ended_when_it_is_delivered_to_its_end(store: ObjectStore) -> None:
+    log, said = log_of(store), []
+    for last, ended in (("10", False), ("20", True)):
+        run = begin(log, f"run-{last}")
+        part = ShardRange(SHARD, None, last, NOW, ended)
+        log.commit(run, replace(draft(run), shards=(replace(part, after=str(int(last) - 10)),)))
+        said.append(LogSaysEnded(store)(SHARD))
+    assert (said, LogSaysEnded(store)("another")) == ([False, True], False)
+
+
+def test_what_a_stream_staged_hours_ago_is_cleared(store: ObjectStore) -> None:
+    log = log_of(store)
+    run = log.begin("stream", 0, STREAM)
+    for hours in (0, 6):
+        stage(store, replace(run, run_id=staging_name("stream", NOW - timedelta(hours=hours))))
+    streamed(log, store, run, None, "5")
+    log.sweep(run)
+    left = {area.split("/")[2] for area in in_progress(store) if "staging" in area}
+    assert left == {staging_name("stream", NOW)}
+
+
+def test_entries_written_before_there_were_streams_are_read(store: ObjectStore) -> None:
+    run = Run("old", Owner("h", 1, "1"), 0)
+    entry = msgspec.to_builtins(replace(draft(run, source="s"), number=1))
+    del entry["shards"], entry["streamed"]
+    store.put(f"{LOG}{1:020d}.json", msgspec.json.encode(entry))
+    known = log_of(store).positions()
+    assert (set(known.sources), known.shards) == ({"s"}, {})

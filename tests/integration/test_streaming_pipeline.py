@@ -16,11 +16,13 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from beam_pipelines.deliver import Rules
 from beam_pipelines.stream import StreamDestination, deliver_stream
 from schemas.changes import Block
+from schemas.delivery import decode_dead_letter
+from schemas.errors import UsageError
 from stores.log import STREAM, Commit, DeliveryLog, Run, new_run_id
 from stores.objects import LocalObjectStore
 from stores.parameters import EnvironmentParameters
 from tests.unit.transforms.batches import REGISTRY
-from tests.unit.transforms.stream_blocks import SHARD, BlockSource, block, event
+from tests.unit.transforms.stream_blocks import SHARD, BlockSource, block, event, moment
 from transforms.partition import Partitioning
 from transforms.scrub import ScrubKey
 from transforms.write import Output
@@ -41,17 +43,14 @@ def begin(store: LocalObjectStore) -> Run:
     return log.begin(new_run_id(datetime.now(UTC)), log.last_number(), STREAM)
 
 
-def run(
-    store: LocalObjectStore, blocks: list[Block], window: int | None = 300, end: bool = True
-) -> None:
+def run(store: LocalObjectStore, blocks: list[Block], window: int | None = 300) -> None:
     key = ScrubKey.of(EnvironmentParameters())
     rules = Rules(REGISTRY, key, partitioning=Partitioning(window=window))
     destination = StreamDestination(store, Output(), begin(store))
     options = PipelineOptions(streaming=True)
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         deliver_stream(pipeline, Read(BlockSource(blocks)), rules, destination)
-    if end:
-        DeliveryLog(store).abandon(destination.run)
+    DeliveryLog(store).abandon(destination.run)
 
 
 def ids(store: LocalObjectStore) -> list[str]:
@@ -77,3 +76,57 @@ def test_a_stream_is_delivered_up_to_its_last_record(store: LocalObjectStore) ->
     through = DeliveryLog(store).positions().shards[SHARD].through
     assert through is not None
     assert through.last == "2"
+
+
+def test_a_delivery_that_starts_again_delivers_what_is_new_alone(store: LocalObjectStore) -> None:
+    first, second = block(0, [event(1, 10)], 12), block(1, [event(2, 20)], 21)
+    run(store, [first])
+    run(store, [first, second])
+    assert ids(store) == ["E-1", "E-2"]
+    assert sum(commit.counts["read"] for commit in commits(store)) == 2
+
+
+def test_a_delivery_goes_on_in_other_blocks_than_before(store: LocalObjectStore) -> None:
+    documents = [event(n, 10 * n) for n in range(1, 7)]
+    run(store, [block(0, documents[:4], 40)])
+    run(store, [block(0, documents[:2], 20), block(2, documents[2:], 60)])
+    assert ids(store) == [f"E-{n}" for n in range(1, 7)]
+
+
+def test_a_late_row_comes_into_a_new_file_of_its_own_date(store: LocalObjectStore) -> None:
+    day = 24 * 3600
+    run(store, [block(0, [event(1, 10)], 12), block(1, [event(2, day)], day + 1)])
+    run(store, [block(2, [event(3, 20)], day + 2)])
+    dates = [info.key.split("/")[1] for info in store.list("type=event/")]
+    assert dates == ["date=2026-01-02", "date=2026-01-02", "date=2026-01-03"]
+
+
+def test_dead_letters_are_delivered_beside_the_rows(store: LocalObjectStore) -> None:
+    run(store, [block(0, [event(1, 10), b"{"], 12)])
+    (info,) = store.list("errors/")
+    letter = decode_dead_letter(store.read(info.key))
+    assert (letter.code, letter.origin.offset) == ("invalid_json", 2)
+
+
+def test_a_record_is_counted_as_what_became_of_it(store: LocalObjectStore) -> None:
+    run(store, [block(0, [event(1, 10), event(1, 10), b"{"], 12)])
+    counts = [commit.counts for commit in commits(store)]
+    names = ("read", "delivered", "dead_letters", "repeats")
+    assert [sum(count[name] for count in counts) for name in names] == [3, 1, 1, 1]
+
+
+def test_a_shard_that_holds_nothing_is_read_up_to_a_moment(store: LocalObjectStore) -> None:
+    run(store, [block(0, [], 40)])
+    through = DeliveryLog(store).positions().shards[SHARD].through
+    assert through is not None
+    assert (through.last, through.until) == (None, moment(40))
+
+
+def test_a_stream_without_windows_is_refused(store: LocalObjectStore) -> None:
+    with pytest.raises(UsageError, match="--window"):
+        run(store, [], window=None)
+
+
+def test_nothing_is_left_behind(store: LocalObjectStore) -> None:
+    run(store, [block(0, [event(1, 10), event(2, 310)], 312)])
+    assert not [*store.list("_lethe/staging/"), *store.list("_lethe/runs/")]
