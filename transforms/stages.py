@@ -201,7 +201,7 @@ class GatherAndWrite(beam.DoFn):
                 for file in write_partition(partition, pieces.pop(partition), self._lake):
                     yield _in_global_window(file)
         self._gathering.clear()
-        report_metrics(self._counts)
+        report_metrics(summary(self._counts))
         yield beam.pvalue.TaggedOutput(ACCOUNTS, _in_global_window(self._counts))
 
     def teardown(self) -> None:
@@ -254,9 +254,9 @@ def _closing_block(covered: Covered, split: Split) -> Block:
     return Block(covered.uri, split.file.format, [], end, end, nothing, covered=covered)
 
 
-def report_metrics(counts: Counts) -> None:
-    """Add counts to the Beam metrics that bear the report's names."""
-    for name, value in summary(counts).items():
+def report_metrics(counts: Mapping[str, Any]) -> None:
+    """Add the counts of a ``schemas.delivery.summary`` to the metrics of the report's names."""
+    for name, value in counts.items():
         if isinstance(value, dict):
             for key, number in value.items():
                 Metrics.counter(NAMESPACE, f"{name}.{key}").inc(number)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import GlobalWindow
@@ -23,7 +22,7 @@ from stores.stream_log import StagedPane, StreamCommitter, StreamView
 from transforms.cut import cut, skip_delivered
 from transforms.panes import Pane, stage_pane
 from transforms.partition import Partitioning
-from transforms.stages import ACCOUNTS, NAMESPACE
+from transforms.stages import ACCOUNTS, report_metrics
 from transforms.state_coders import Books, BooksCoder
 from transforms.write import LakeWriter
 
@@ -144,7 +143,9 @@ class CommitStream(beam.DoFn):
         if not self._panes and not self._is_due:
             return
         if self._books is not None:
-            _report(self._commit(self._books))
+            made = self._commit(self._books)
+            if made is not None:
+                report_metrics(made.counts)
 
     def _known(self, books: Any) -> Books:
         if self._books is None:
@@ -168,15 +169,3 @@ class CommitStream(beam.DoFn):
             committer.start()
             self._committer = committer
         return self._committer
-
-
-def _report(commit: Commit | None) -> None:
-    """Add what a commit brought to the Beam metrics of the report's names."""
-    for name, value in ({} if commit is None else commit.counts).items():
-        members = (
-            {f"{name}.{key}": n for key, n in value.items()}
-            if isinstance(value, dict)
-            else {name: value}
-        )
-        for full, number in members.items():
-            Metrics.counter(NAMESPACE, full).inc(number)
