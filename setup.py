@@ -50,7 +50,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=[name for room in ROOMS for name in (room, f"{room}.*")]),
-    package_data={"schemas": ["records/*.avsc", "py.typed"], "config": ["*.toml"]},
+    package_data={
+        "schemas": ["records/*.avsc", "py.typed"],
+        "config": ["*.toml"],
+        "runners": ["engines/jars/*.lock"],
+    },
     install_requires=INSTALL_REQUIRES,
     extras_require={"postgres": POSTGRES_REQUIRES, "test": TEST_REQUIRES},
     entry_points={"console_scripts": ["lethe = runners.cli:main"]},

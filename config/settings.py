@@ -89,6 +89,21 @@ class StateSection(_Section):
     keep_days: int = Field(default=90, ge=1)
 
 
+def _engine_folder() -> Path:
+    """Where programs keep what they can fetch again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "lethe" / "engines"
+
+
+class EngineSection(_Section):
+    """Engines beyond the direct runner: where they are kept, and where their jars come from.
+
+    ``maven`` is Maven Central or a mirror of it.
+    """
+
+    folder: Path = Field(default_factory=_engine_folder)
+    maven: str = "https://repo.maven.apache.org/maven2"
+
+
 class Settings(BaseSettings):
     """All settings of one environment."""
 
@@ -103,6 +118,7 @@ class Settings(BaseSettings):
     parameters: ParameterSection = ParameterSection()
     delivery: DeliverySection = DeliverySection()
     state: StateSection = Field(default_factory=StateSection)
+    engines: EngineSection = Field(default_factory=EngineSection)
 
     def with_delivery(self, **changes: Any) -> Settings:
         """These settings with the delivery's values replaced that are not None."""

@@ -116,7 +116,7 @@ def flink_runner(options: RunnerOptions) -> FlinkRunner:
 
 
 def _engine(name: str) -> Engine:
-    from runners.engines.install import find
-    from runners.engines.settings import EngineSettings
+    from config.settings import load_settings
+    from runners.engines.install import engine_folder, find
 
-    return find(name, EngineSettings().folder_or(None))
+    return find(name, engine_folder(load_settings().engines))

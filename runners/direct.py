@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -20,18 +19,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import ExternalEnvironment
 
-import schemas.errors
-import stores.log
+from runners.results import counters_of, stage_error
 from runners.workers import WorkerForks
-from schemas.errors import LakeError, LetheError
-from transforms.stages import NAMESPACE
-
-_ANNOTATION = r"(?: \[while running '[^']*'\])*$"
-"""The stage's name, which Beam adds to an error's message."""
-
-_WORKER_ERROR = re.compile(
-    rf"^(?:schemas\.errors|stores\.log)\.(\w+): (.*?){_ANNOTATION}", re.MULTILINE
-)
+from schemas.errors import LetheError
 
 
 class DirectRunner:
@@ -77,37 +67,14 @@ class DirectRunner:
         try:
             result = pipeline.run()
             result.wait_until_finish()
-        except LetheError as error:
-            raise _without_annotation(error) from error
-        except RuntimeError as error:
-            raise _from_worker(error) from error
-        return _counters(result)
+        except (LetheError, RuntimeError) as error:
+            raise stage_error(error) from error
+        return counters_of(result)
 
     def _runner(self, workers: int) -> FnApiRunner:
         if self._forks is None or workers == 1:
             return FnApiRunner()
         return FnApiRunner(default_environment=ExternalEnvironment(self._forks.address))
-
-
-def _counters(result: Any) -> dict[str, int]:
-    query = beam.metrics.MetricsFilter().with_namespace(NAMESPACE)
-    found = result.metrics().query(query)["counters"]
-    return {counter.key.metric.name: counter.result for counter in found}
-
-
-def _without_annotation(error: LetheError) -> LetheError:
-    return type(error)(re.sub(_ANNOTATION, "", error.message), **error.details)
-
-
-def _from_worker(error: RuntimeError) -> BaseException:
-    """The error that a worker process raised, which Beam passes on as the text of its traceback."""
-    found = _WORKER_ERROR.findall(str(error))
-    if not found:
-        return error
-    name, message = found[-1]
-    kinds = {**vars(schemas.errors), **vars(stores.log)}
-    kind = kinds.get(name, LakeError)
-    return kind(message) if issubclass(kind, LetheError) else error
 
 
 def _worker_died(status: int) -> None:

@@ -34,22 +34,22 @@ def install_command(
     name: Annotated[EngineName, typer.Argument(help="Which one.")], folder: Folder = None
 ) -> None:
     """Bring an engine and its job server, if they are not there yet."""
-    from runners.engines.install import install
-    from runners.engines.settings import EngineSettings
+    from config.settings import load_settings
+    from runners.engines.install import engine_folder, install
 
-    settings = EngineSettings()
+    settings = load_settings().engines
     with _shown_progress(name) as progress:
-        engine = install(name, settings.folder_or(folder), settings, progress)
+        engine = install(name, engine_folder(settings, folder), settings, progress)
     _show([engine])
 
 
 @app.command("list")
 def list_command(folder: Folder = None) -> None:
     """Show the engines that are there."""
-    from runners.engines.install import installed
-    from runners.engines.settings import EngineSettings
+    from config.settings import load_settings
+    from runners.engines.install import engine_folder, installed
 
-    place = EngineSettings().folder_or(folder)
+    place = engine_folder(load_settings().engines, folder)
     engines = installed(place)
     if engines:
         _show(engines)
@@ -85,11 +85,21 @@ def _show(engines: list[Engine]) -> None:
 
 @contextmanager
 def _shown_progress(name: str) -> Iterator[Callable[[int], None]]:
-    """What counts bytes that came; shown on standard error, and only to people."""
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn
+    """What counts bytes that came; shown on standard error, and only to people.
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn())
+    Of what is built here nothing is counted: the time is shown.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        DownloadColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    amount = TimeElapsedColumn() if name == EngineName.PRISM else DownloadColumn()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), amount)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"installing {name}", total=None)
         yield lambda size: bar.advance(task, size)

@@ -61,8 +61,9 @@ class FlinkRunner:
     def start(self, build: Build, worker_pool: str, savepoint: str | None = None) -> FlinkJob:
         """Start a pipeline without end, from a savepoint or checkpoint if one is given.
 
-        The job runs on when this process ends: ``FlinkJob(master, id)`` finds it again. Raises
-        ``EngineUnreachable`` without a cluster, ``EngineError`` if Flink does not take the job.
+        The job runs on when this process ends: ``FlinkJob(FlinkRest(master), id)`` finds it again.
+        Raises ``EngineUnreachable`` without a cluster, ``EngineError`` if Flink does not take the
+        job.
         """
         self._rest.check()
         name = f"lethe-{uuid.uuid4().hex[:12]}"

@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
+from config.settings import EngineSection
 from runners.engines.downloads import NotPublished, Progress, download, maven_digest
 from runners.engines.errors import EngineError, EngineMissing
 from runners.engines.jars import assemble
 from runners.engines.packages import bring_distribution
-from runners.engines.settings import EngineSettings
 from runners.engines.versions import (
     FLINK,
     FOUND_BEAM,
@@ -33,6 +35,8 @@ from runners.engines.versions import (
 NAMES = ("prism", "flink", "spark")
 _ABOUT = "engine.json"
 _GO_SECONDS = 1800
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class Engine:
         return self.folder / "job-server.jar"
 
 
+def engine_folder(settings: EngineSection, given: Path | None = None) -> Path:
+    """The folder that was given, else that of the settings, as an absolute path."""
+    return (given or settings.folder).expanduser().absolute()
+
+
 def installed(folder: Path) -> list[Engine]:
     """The engines that are there, of the versions that this Lethe uses."""
     found = (_read(folder / _place(name)) for name in NAMES)
@@ -74,7 +83,7 @@ def find(name: str, folder: Path) -> Engine:
     return engine
 
 
-def install(name: str, folder: Path, settings: EngineSettings, progress: Progress) -> Engine:
+def install(name: str, folder: Path, settings: EngineSection, progress: Progress) -> Engine:
     """Bring an engine into ``folder`` if it is not there.
 
     Raises ``EngineUnreachable`` if a registry does not give it, ``EngineMissing`` without a
@@ -114,7 +123,7 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
         yield
 
 
-def _bring(name: str, work: Path, settings: EngineSettings, progress: Progress) -> Path:
+def _bring(name: str, work: Path, settings: EngineSection, progress: Progress) -> Path:
     """A complete folder of the engine, in ``work``."""
     ready = work / "ready"
     ready.mkdir()
@@ -135,6 +144,7 @@ def _bring_prism(ready: Path) -> Engine:
         raise EngineMissing("Prism is built by Go, and no 'go' is in PATH: install Go from go.dev")
     command = ["go", "install", f"{PRISM_PACKAGE}@v{FOUND_BEAM}"]
     env = {**os.environ, "GOBIN": str(ready)}
+    _log.info("building Prism with Go, which takes a minute or two", version=FOUND_BEAM)
     result = subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=_GO_SECONDS, check=False
     )
@@ -144,7 +154,7 @@ def _bring_prism(ready: Path) -> Engine:
 
 
 def _bring_cluster(
-    engine: ClusterEngine, work: Path, ready: Path, settings: EngineSettings, progress: Progress
+    engine: ClusterEngine, work: Path, ready: Path, settings: EngineSection, progress: Progress
 ) -> Engine:
     if shutil.which("java") is None:
         raise EngineMissing(f"{engine.name} needs Java 11 or 17, and no 'java' is in PATH")
@@ -156,7 +166,7 @@ def _bring_cluster(
 
 
 def _bring_job_server(
-    engine: ClusterEngine, work: Path, jar: Path, settings: EngineSettings, progress: Progress
+    engine: ClusterEngine, work: Path, jar: Path, settings: EngineSection, progress: Progress
 ) -> str:
     """The job server of this Beam, or one put together where the registry has none; its version."""
     repository = settings.maven.rstrip("/")

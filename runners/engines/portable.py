@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,8 +13,11 @@ import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.portable_runner import PortableRunner
 
-from runners.direct import _counters, _from_worker
 from runners.engines.errors import EngineUnreachable
+from runners.engines.jobs import JobState
+from runners.results import counters_of, stage_error
+
+_CHECK_EVERY = 0.5
 
 Build = Callable[[beam.Pipeline], None]
 
@@ -39,19 +43,32 @@ def submit(build: Build, job_server: str, worker_pool: str, options: Sequence[st
 
 
 def run_to_end(
-    build: Build, job_server: str, worker_pool: str, options: Sequence[str]
+    build: Build,
+    job_server: str,
+    worker_pool: str,
+    options: Sequence[str],
+    check: Callable[[], None] | None = None,
 ) -> dict[str, int]:
     """Run a pipeline that ends; its counters by name.
 
-    Raises the ``LetheError`` that a stage raised; any other exception is a bug's, or the engine's.
+    ``check`` is called every half second while the job runs; what it raises ends the wait. Raises
+    the ``LetheError`` that a stage raised; any other exception is a bug's, or the engine's.
     """
     result = submit(build, job_server, worker_pool, options)
     with _cancelled_if_left(result):
+        if check is not None:
+            _check_while_running(result, check)
         try:
             result.wait_until_finish()
         except RuntimeError as error:
-            raise _from_worker(error) from error
-    return _counters(result)
+            raise stage_error(error) from error
+    return counters_of(result)
+
+
+def _check_while_running(result: Any, check: Callable[[], None]) -> None:
+    while not JobState.of_beam(result.state).ended:
+        check()
+        time.sleep(_CHECK_EVERY)
 
 
 @contextmanager

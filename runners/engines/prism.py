@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from runners.direct import _counters
 from runners.engines.install import Engine
 from runners.engines.jobs import JobState
 from runners.engines.local import started, started_pool
 from runners.engines.portable import Build, run_to_end, submit
+from runners.results import counters_of
 
 
 class PrismRunner:
@@ -74,7 +74,7 @@ class PrismJob:
 
     def counters(self) -> dict[str, int]:
         """The pipeline's counters by name; they are complete when the job has ended."""
-        return _counters(self._result)
+        return counters_of(self._result)
 
     def cancel(self) -> None:
         """End the job; what it holds in memory is lost."""

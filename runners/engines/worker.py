@@ -10,13 +10,15 @@ import os
 import queue
 import re
 import sys
+from collections.abc import Container
 from contextlib import suppress
 from typing import Any
 
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 
+from runners.results import own_errors
+
 _STATE_CACHE_BYTES = 100 << 20
-_OWN_ERROR = re.compile(r"^(?:schemas|stores|runners)\.[\w.]+: .*$")
 _PLACE = re.compile(r'^ *File "[^"]*", line \d+, in \S+$')
 _KIND = re.compile(r"^([\w.]+)(?::.*)?$")
 
@@ -37,14 +39,17 @@ def without_values(trace: str) -> str:
     Only the messages of Lethe's own errors are kept: they are safe, and other people's may quote
     what they failed on. Lines of source code are left out with the rest.
     """
-    return "\n".join(line for line in map(_kept, trace.splitlines()) if line)
+    own = own_errors().keys()
+    return "\n".join(filter(None, (_kept(line, own) for line in trace.splitlines())))
 
 
-def _kept(line: str) -> str:
-    if _PLACE.match(line) or _OWN_ERROR.match(line):
+def _kept(line: str, own: Container[str]) -> str:
+    if _PLACE.match(line):
         return line
     kind = _KIND.match(line)
-    return kind[1] if kind else ""
+    if kind is None:
+        return ""
+    return line if kind[1] in own else kind[1]
 
 
 def main() -> None:

@@ -263,6 +263,7 @@ def test_settings_of_the_guide_are_those_of_the_program() -> None:
         "parameters": "ParameterSection",
         "delivery": "DeliverySection",
         "state": "StateSection",
+        "engines": "EngineSection",
     }
     for section, name in sections.items():
         for setting in schema["$defs"][name]["properties"]:

@@ -81,10 +81,17 @@ def test_nested_variables_reach_every_section(monkeypatch: pytest.MonkeyPatch) -
         S3__ENDPOINT_URL="http://localhost:9000",
         DELIVERY__WORKERS="3",
         DELIVERY__WORK_FOLDER="/scratch",
+        ENGINES__FOLDER="/engines",
     )
     assert settings.s3.endpoint_url == "http://localhost:9000"
     assert settings.delivery.workers == 3
     assert settings.delivery.work_folder == Path("/scratch")
+    assert settings.engines.folder == Path("/engines")
+
+
+def test_engines_are_kept_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert load(monkeypatch).engines.folder == Path("/cache/lethe/engines")
 
 
 def test_unknown_environment_is_refused_with_those_there_are(

@@ -9,13 +9,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from config.settings import EngineSection
 from runners.engines.downloads import download, maven_digest
 from runners.engines.errors import EngineDamaged, EngineMissing, EngineUnreachable
-from runners.engines.install import find, install, installed
+from runners.engines.install import engine_folder, find, install, installed
 from runners.engines.jars import merge, read_lock
 from runners.engines.packages import unpack
-from runners.engines.settings import EngineSettings
 from runners.engines.versions import FLINK, SPARK
 
 
@@ -97,8 +98,22 @@ def test_engine_without_its_compiler_says_what_to_install(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(EngineMissing, match=r"install Go"):
-        install("prism", tmp_path, EngineSettings(), ignore)
+        install("prism", tmp_path, EngineSection(), ignore)
     assert installed(tmp_path) == []
+
+
+def test_prism_is_said_to_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = tmp_path / "bin" / "go"
+    go.parent.mkdir()
+    go.write_text('#!/bin/sh\n: > "$GOBIN/prism"\n')
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", str(go.parent))
+    with capture_logs() as logs:
+        engine = install("prism", tmp_path / "engines", EngineSection(), ignore)
+    assert engine.prism.exists()
+    assert [line["event"] for line in logs] == [
+        "building Prism with Go, which takes a minute or two"
+    ]
 
 
 def test_missing_engine_says_how_to_get_it(tmp_path: Path) -> None:
@@ -107,6 +122,6 @@ def test_missing_engine_says_how_to_get_it(tmp_path: Path) -> None:
 
 
 def test_folder_of_the_command_wins_over_that_of_the_settings(tmp_path: Path) -> None:
-    settings = EngineSettings(folder=Path("/elsewhere"))
-    assert settings.folder_or(tmp_path) == tmp_path
-    assert settings.folder_or(None) == Path("/elsewhere")
+    settings = EngineSection(folder=Path("/elsewhere"))
+    assert engine_folder(settings, tmp_path) == tmp_path
+    assert engine_folder(settings) == Path("/elsewhere")

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from apache_beam.portability.api import beam_fn_api_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from runners.engines.processes import free_ports, start_tied, stop, wait_for_port
 from runners.engines.worker import SafeResponses, without_values
 from runners.engines.worker_pool import modules, own_command
+from transforms.shards import StreamGap
 
 TRACE = """Traceback (most recent call last):
   File "/app/transforms/read.py", line 7, in read
@@ -29,9 +31,20 @@ def test_message_of_an_unknown_error_is_left_out() -> None:
     ]  # fmt: skip
 
 
-def test_message_of_an_own_error_is_kept() -> None:
-    line = "schemas.errors.InputError: a.ndjson: has changed [while running 'Read']"
+@pytest.mark.parametrize(
+    "line",
+    [
+        "schemas.errors.InputError: a.ndjson: has changed [while running 'Read']",
+        f"{StreamGap.__module__}.StreamGap: kinesis://r/s/1: records expired",
+    ],
+)
+def test_message_of_an_own_error_is_kept(line: str) -> None:
     assert without_values(TRACE + line).endswith(line)
+
+
+def test_message_of_another_error_of_our_modules_is_left_out() -> None:
+    line = "transforms.attributes.NotAnAttribute: ana@example.com"
+    assert without_values(TRACE + line).endswith("\ntransforms.attributes.NotAnAttribute")
 
 
 @given(st.text(alphabet="ana@example.com +491", min_size=8).filter(lambda t: t.strip()))

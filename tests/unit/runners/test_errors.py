@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import apache_beam as beam
 import pytest
 
 from runners import cli
-from runners.direct import DirectRunner, _from_worker
+from runners.direct import DirectRunner
+from runners.engines.errors import EngineUnreachable
+from runners.results import own_errors, stage_error
 from schemas.errors import InputError, LetheError, StoreFull
 from stores.log import SourceTaken
+from transforms.shards import StreamGap
 
 
 def fail(error: Exception) -> None:
@@ -37,19 +41,37 @@ def test_an_error_leaves_a_pipeline_as_it_was_raised(error: LetheError) -> None:
     [
         ("schemas.errors.StoreFull: x: no room", StoreFull, "x: no room"),
         ("stores.log.SourceTaken: s: taken", SourceTaken, "s: taken"),
+        ("transforms.shards.StreamGap: s: gap", StreamGap, "s: gap"),
+        ("runners.engines.errors.EngineUnreachable: no", EngineUnreachable, "no"),
         ("schemas.errors.InputError: a [while running 'B'] [while running 'C']", InputError, "a"),
     ],
 )
 def test_a_workers_error_is_found_in_what_beam_passes_on(
     text: str, kind: type[LetheError], message: str
 ) -> None:
-    found = _from_worker(RuntimeError(f"Traceback (most recent call last):\n  File x\n{text}\n"))
+    found = stage_error(RuntimeError(f"Traceback (most recent call last):\n  File x\n{text}\n"))
     assert (type(found), str(found)) == (kind, message)
 
 
 def test_a_workers_other_error_stays_what_it_is() -> None:
     error = RuntimeError("Traceback (most recent call last):\n  File x\nValueError: 1")
-    assert _from_worker(error) is error
+    assert stage_error(error) is error
+
+
+def test_the_last_of_several_errors_is_the_one_that_came_through() -> None:
+    text = "schemas.errors.StoreFull: a\n\nDuring handling:\nschemas.errors.InputError: b"
+    assert isinstance(stage_error(RuntimeError(text)), InputError)
+
+
+def test_an_error_of_this_process_keeps_its_details() -> None:
+    found = stage_error(StoreFull("b: full [while running 'Write']", path="b"))
+    assert (str(found), getattr(found, "details", None)) == ("b: full", {"path": "b"})
+
+
+@pytest.mark.parametrize("kind", own_errors().values(), ids=lambda kind: kind.__name__)
+def test_every_error_comes_back_as_itself(kind: type[LetheError]) -> None:
+    trace = "".join(traceback.format_exception(kind("said")))
+    assert type(stage_error(RuntimeError(trace))) is kind
 
 
 def test_a_mistake_of_ours_is_shown_by_its_place_and_without_its_message(
