@@ -195,6 +195,7 @@ class ScalarReader(Reader):
         self.value_type = types[1] if nullable else types[0]
         self._always_filled = not self.value_type.__struct_defaults__
         self.arrow_type = arrow_type(kind)
+        self.tag = tag
         self.set_tag = tag + "S"
         self._content = attrgetter(tag)
         self._parse = parse
@@ -223,10 +224,16 @@ class ScalarReader(Reader):
         """The Arrow array of the bare contents, and the faults among them."""
         if self._parse is None:
             return pa.array(contents, self.arrow_type), []
+        return self.build_texts(pa.array(contents, pa.string()))
+
+    def build_texts(self, texts: Any) -> tuple[Any, list[RowFault]]:
+        """``build`` for contents that are Arrow strings, made just now."""
+        if self._parse is None:
+            return texts, []
         try:
-            return self._cast(pa.array(contents, pa.string())), []
+            return self._cast(texts), []
         except pa.ArrowInvalid:
-            return self._one_by_one(contents)
+            return self._one_by_one(texts.to_pylist())
 
     def _cast(self, texts: Any) -> Any:
         """All texts at once, each as ``parse`` would have it; raises ``pa.ArrowInvalid`` if not."""
@@ -311,6 +318,10 @@ class TimeReader(ScalarReader):
             return self.read(values)
         return Column(array, 2, faults)
 
+    def micros(self, texts: Any) -> Any:
+        """ISO texts as microseconds; raises ``pa.ArrowInvalid`` if one of them is none."""
+        return self._cast(texts).cast(pa.int64()).to_numpy()
+
     def _cast(self, texts: Any) -> Any:
         moments = super()._cast(texts)
         _check_range(moments.cast(pa.int64()), EARLIEST_MICROS, LATEST_MICROS)
@@ -333,7 +344,8 @@ class ListReader(Reader):
         keys, faults = self.keys(values, rows)
         owners = np.repeat(np.arange(len(rows)), lengths) if item_faults else lengths
         faults += [RowFault(int(owners[f.row]), f.code, f.path) for f in item_faults]
-        return Column(self._nest(flat, rows, lengths), keys + item_keys, faults)
+        absent = np.array([items is None for items in rows]) if None in rows else None
+        return Column(self.nest(flat, lengths, absent), keys + item_keys, faults)
 
     def _rows(self, values: Sequence[Any]) -> list[Any]:
         """Each row's items; None where the list is absent or NULL."""
@@ -348,13 +360,17 @@ class ListReader(Reader):
         keys = np.zeros(len(column.array), np.int64) + column.keys - 1
         return column.array, _sum_by_row(keys, lengths), column.faults
 
-    def _nest(self, flat: Any, rows: list[Any], lengths: npt.NDArray[np.int64]) -> Any:
-        offsets = np.zeros(len(rows) + 1, np.int32)
+    def nest(
+        self,
+        flat: Any,
+        lengths: npt.NDArray[np.int64],
+        absent: npt.NDArray[np.bool_] | None,
+    ) -> Any:
+        """Lists of these lengths of all their items; null where absent, if they may be."""
+        offsets = np.zeros(len(lengths) + 1, np.int32)
         np.cumsum(lengths, out=offsets[1:])
-        absent = None
-        if self.nullable and None in rows:
-            absent = pa.array([items is None for items in rows])
-        return pa.ListArray.from_arrays(pa.array(offsets), flat, type=self.arrow_type, mask=absent)
+        mask = pa.array(absent) if self.nullable and absent is not None else None
+        return pa.ListArray.from_arrays(pa.array(offsets), flat, type=self.arrow_type, mask=mask)
 
 
 class ScalarListReader(ListReader):
@@ -433,22 +449,19 @@ class RecordReader(Reader):
         rows = np.array([row for row, entries in enumerate(maps) if entries is not None], np.int64)
         take = self.image.row
         columns = self.image.read([take(entries) for entries in maps if entries is not None])
-        faults += [
-            RowFault(int(rows[f.row]), f.code, _join(name, f.path))
-            for name, column in columns.items()
-            for f in column.faults
-        ]
         keys = np.zeros(len(values), np.int64) + own_keys
         keys[rows] += total_keys(columns)
-        return Column(self._nest(columns, rows, maps), keys, faults)
+        array = self.nest(columns, rows, len(maps))
+        return Column(array, keys, faults + faults_within(columns, rows))
 
-    def _nest(self, columns: dict[str, Column], rows: Any, maps: list[Any]) -> Any:
+    def nest(self, columns: Mapping[str, Column], rows: Any, count: int) -> Any:
+        """Records of these columns in ``rows`` of ``count``; null in the others."""
         present = pa.StructArray.from_arrays(
             [column.array for column in columns.values()], fields=list(self.arrow_type)
         )
-        if len(rows) == len(maps):
+        if len(rows) == count:
             return present
-        places = np.full(len(maps), -1, np.int64)
+        places = np.full(count, -1, np.int64)
         places[rows] = np.arange(len(rows))
         return present.take(pa.array(places, mask=places < 0))
 
@@ -524,6 +537,15 @@ def reader_for(kind: Kind, nullable: bool) -> Reader:
 def total_keys(columns: Mapping[str, Column]) -> Any:
     """The keys that each row's values were read from, over all columns."""
     return sum((column.keys for column in columns.values()), start=0)
+
+
+def faults_within(columns: Mapping[str, Column], rows: Any) -> list[RowFault]:
+    """The faults of the columns of nested records, which are in ``rows``."""
+    return [
+        RowFault(int(rows[f.row]), f.code, _join(name, f.path))
+        for name, column in columns.items()
+        for f in column.faults
+    ]
 
 
 def _time_content(value: TimeValue) -> str | None:

@@ -1,6 +1,9 @@
 """Decode: blocks of documents into columns, one set a record type.
 
-The fast way reads a whole block with compiled decoders and then asks one question: do the bytes
+Three ways, each of which leaves to the next what it cannot vouch for. Records that are written
+alike are read in lockstep, straight from bytes to columns (``transforms.alike``).
+
+The fast way reads the others with compiled decoders and then asks one question: do the bytes
 hold exactly the JSON keys that were consumed? If they do, nothing was unknown, duplicated or
 doubly typed, and no document needs a second look. Documents that raise, or whose surplus of keys
 is not explained by unknown fields, go the strict way, which tells good from bad one by one.
@@ -39,6 +42,7 @@ from schemas.changes import (
 )
 from schemas.fields import RecordType
 from schemas.registry import Registry
+from transforms.alike import Alike, AlikeReader, Envelopes
 from transforms.attributes import plain_json
 from transforms.columns import (
     Column,
@@ -81,6 +85,9 @@ class _Typed(msgspec.Struct, gc=False):
 _TYPE_ONLY = (msgspec.json.Decoder(_Typed).decode, attrgetter("type.S"))
 """How images of types that were not asked for are decoded, and what is taken of them."""
 
+_CHANGE_RECORDS = frozenset(
+    {InputFormat.CHANGE, InputFormat.LAMBDA_KINESIS, InputFormat.LAMBDA_DYNAMODB}
+)
 _NESTED = frozenset({InputFormat.LAMBDA_KINESIS, InputFormat.LAMBDA_DYNAMODB})
 
 
@@ -131,6 +138,23 @@ class _Group:
         self.records.append(record)
         self.indexes.append(index)
 
+    def found(self, name: str, columns: Mapping[str, Column]) -> _Found:
+        """The changes with the columns that their rows were made into."""
+        envelopes = _envelopes(self.opened)
+        return _Found(name, columns, envelopes, self.records, self.indexes, self.extras)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Changes of one type, however they were read. Arrays and lists run in parallel."""
+
+    name: str
+    columns: Mapping[str, Column]
+    envelopes: Envelopes
+    records: Any
+    indexes: Any
+    extras: Mapping[int, str] = field(default_factory=dict)
+
 
 class Decoder:
     """Decodes blocks by the types of a registry. Build once, use for many blocks."""
@@ -153,6 +177,9 @@ class Decoder:
             for name, reader in self.readers.items()
             if name in wanted
         }
+        self.alike = AlikeReader(
+            {name: self.readers[name] for name in self.readers if name in wanted}
+        )
         self.unwanted = frozenset(registry.types) - wanted
         self.strict = StrictDecoder(registry, self.readers, wanted)
 
@@ -175,7 +202,9 @@ class _BlockDecoding:
         self._discarded_fields = 0
 
     def run(self) -> ChangeBatch:
-        typed = self._vouched(self._decode_fast())
+        alike, left = self._read_alike()
+        typed = [self._of_alike(changes) for changes in alike]
+        typed += self._vouched(self._decode_fast(left))
         typed += [self._sound(*found) for found in self._decode_careful().items()]
         typed = [changes for changes in _merge_types(typed) if len(changes)]
         return ChangeBatch(
@@ -187,7 +216,18 @@ class _BlockDecoding:
             discarded_fields=self._discarded_fields,
         )
 
-    def _decode_fast(self) -> dict[str, _Group]:
+    def _read_alike(self) -> tuple[list[Alike], Sequence[int]]:
+        """The changes that can be read in lockstep, and the numbers of the records that cannot."""
+        if self._block.format in _CHANGE_RECORDS:
+            return self._decoder.alike.read(self._records.contents)
+        return [], range(len(self._records.contents))
+
+    def _of_alike(self, alike: Alike) -> TypedChanges:
+        indexes = self._records.indexes[alike.records]
+        found = _Found(alike.name, alike.columns, alike.envelopes, alike.records, indexes)
+        return self._without_faults(found, set())
+
+    def _decode_fast(self, numbers: Iterable[int]) -> dict[str, _Group]:
         """Groups of decoded images by type; records that raise are left for care."""
         groups = {name: _Group() for name in self._decoder.image_decoders}
         unwanted = {name.encode(): _Group() for name in self._decoder.unwanted}
@@ -196,7 +236,8 @@ class _BlockDecoding:
             for name, group in (groups | unwanted).items()
         }
         open_envelope = self._opener.open
-        for number, content in enumerate(self._records.contents):
+        for number in numbers:
+            content = self._records.contents[number]
             try:
                 opened = open_envelope(content)
                 # Perhaps of another place in the record; then the image's own type will differ.
@@ -238,8 +279,7 @@ class _BlockDecoding:
         for name, group in groups.items():
             rows = doubtful[name] | _rows_of_other_types(columns[name]["type"].array, name)
             self._careful += [group.records[row] for row in rows]
-            record_type = self._decoder.registry[name]
-            typed.append(self._without_faults(record_type, group, columns[name], rows))
+            typed.append(self._without_faults(group.found(name, columns[name]), rows))
         return typed
 
     def _doubtful(
@@ -300,13 +340,13 @@ class _BlockDecoding:
             row
             for row, (opened, content) in enumerate(zip(group.opened, contents, strict=True))
             if self._keys_beyond_envelopes([opened], [content]) != count_keys(bytes(opened.image))
-            and repeats_a_key(content, INNER_MEMBERS)
+            and _may_repeat_a_key(content)
         }
 
     def _sound(self, name: str, group: _Group) -> TypedChanges:
         """The rows that were found sound one by one, less those whose values are not."""
         columns = self._decoder.readers[name].read(group.rows)
-        return self._without_faults(self._decoder.registry[name], group, columns, set())
+        return self._without_faults(group.found(name, columns), set())
 
     def _treat_unknown(self, group: _Group, row: int, unknown: Mapping[str, Any]) -> None:
         if self._decoder.policy is UnknownFields.DISCARD:
@@ -361,24 +401,27 @@ class _BlockDecoding:
             reject(self._block, document, index, fault, Stage.DECODE, content, record_type)
         )
 
-    def _without_faults(
-        self,
-        record_type: RecordType,
-        group: _Group,
-        columns: Mapping[str, Column],
-        doubtful: set[int],
-    ) -> TypedChanges:
-        """The group's changes less its doubtful rows and its faulty ones, which are rejected."""
-        changes, late = _typed_changes(record_type, group, columns, self._records)
-        faults = _first_faults(columns) | late
+    def _without_faults(self, found: _Found, doubtful: set[int]) -> TypedChanges:
+        """The changes less the doubtful rows and the faulty ones, which are rejected."""
+        record_type = self._decoder.registry[found.name]
+        changes, late = _typed_changes(record_type, found, self._records)
+        faults = _first_faults(found.columns) | late
         for row in faults.keys() - doubtful:
-            self._reject(faults[row], group.records[row], group.indexes[row], record_type)
+            self._reject(faults[row], int(found.records[row]), int(found.indexes[row]), record_type)
         bad = doubtful | faults.keys()
         if not bad:
             return changes
         mask = np.ones(len(changes), np.bool_)
         mask[list(bad)] = False
         return changes.keep(mask)
+
+
+def _may_repeat_a_key(content: bytes) -> bool:
+    """Whether a change record may have a key twice; true if what is unread in it is no JSON."""
+    try:
+        return repeats_a_key(content, INNER_MEMBERS)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return True
 
 
 def _raw_images(group: _Group) -> list[bytes]:
@@ -458,34 +501,29 @@ def _path(name: str, found: RowFault) -> str:
 
 
 def _typed_changes(
-    record_type: RecordType, group: _Group, columns: Mapping[str, Column], records: _Records
+    record_type: RecordType, found: _Found, records: _Records
 ) -> tuple[TypedChanges, dict[int, Fault]]:
-    names = [opened.event_name for opened in group.opened]
-    ttl = [opened.by_ttl for opened in group.opened]
-    ids = [opened.change_id for opened in group.opened]
-    change_time, faults = _change_times([opened.time for opened in group.opened])
-    extras = [group.extras.get(row) for row in range(len(names))] if group.extras else None
+    change_time, faults = _change_times(found.envelopes.time)
+    count = len(found.records)
+    extras = [found.extras.get(row) for row in range(count)] if found.extras else None
     changes = TypedChanges(
         record_type=record_type,
         columns={
-            **{name: column.array for name, column in columns.items()},
-            "extra": pa.nulls(len(names), pa.string()) if extras is None else pa.array(extras),
+            **{name: column.array for name, column in found.columns.items()},
+            "extra": pa.nulls(count, pa.string()) if extras is None else pa.array(extras),
         },
-        event_name=pa.array(names, pa.string()),
-        by_ttl=pa.array(ttl, pa.bool_()),
+        event_name=found.envelopes.event_name,
+        by_ttl=found.envelopes.by_ttl,
         change_time=change_time,
-        change_id=pa.array(ids, pa.string()),
-        document=records.documents[group.records],
-        index=np.array(group.indexes, np.int32),
+        change_id=found.envelopes.change_id,
+        document=records.documents[found.records],
+        index=np.asarray(found.indexes, np.int32),
     )
     return changes, faults
 
 
-def _change_times(times: list[Any]) -> tuple[Any, dict[int, Fault]]:
+def _change_times(numbers: npt.NDArray[np.float64]) -> tuple[Any, dict[int, Fault]]:
     """Epoch numbers as timestamps. Their unit shows in their size: seconds, milli- or micro-."""
-    if None in times:
-        times = [math.nan if time is None else time for time in times]
-    numbers = _as_floats(times)
     size = np.abs(numbers)
     scale = np.where(size < 1e11, 1e6, np.where(size < 1e14, 1e3, 1.0))
     micros = np.round(numbers * scale)
@@ -497,7 +535,17 @@ def _change_times(times: list[Any]) -> tuple[Any, dict[int, Fault]]:
     return array, {int(row): fault for row in np.flatnonzero(wrong)}
 
 
-def _as_floats(times: list[Any]) -> npt.NDArray[np.float64]:
+def _envelopes(opened: Sequence[Opened]) -> Envelopes:
+    times = [math.nan if change.time is None else change.time for change in opened]
+    return Envelopes(
+        event_name=pa.array([change.event_name for change in opened], pa.string()),
+        by_ttl=pa.array([change.by_ttl for change in opened], pa.bool_()),
+        time=_as_floats(times),
+        change_id=pa.array([change.change_id for change in opened], pa.string()),
+    )
+
+
+def _as_floats(times: Sequence[float]) -> npt.NDArray[np.float64]:
     try:
         return np.array(times, np.float64)
     except OverflowError:

@@ -193,6 +193,13 @@ class ChangeOpener(EnvelopeOpener):
         return keys, unread
 
 
+def identity_is_ttl(raw: bytes) -> bool | None:
+    """Whether this is the identity of a time-to-live; None where that is not plain to see."""
+    identity = msgspec.json.decode(raw, type=_Identity | None)
+    plain = msgspec.json.encode(msgspec.json.decode(raw)) == raw
+    return _is_ttl(identity) if plain else None
+
+
 def _is_ttl(identity: Any) -> bool:
     return isinstance(identity, _Identity) and identity.principal == TTL_PRINCIPAL
 

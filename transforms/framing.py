@@ -7,8 +7,9 @@ white space, as Firehose writes them or a pretty-printer does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +25,43 @@ _LONGEST_GAP = 1024
 SAMPLE = 16 * 1024
 """Bytes that are kept of something too large to keep."""
 
+_NEWLINE = ord("\n")
 # A string that does not end here reaches to the end: its braces are no braces.
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 _BOUNDARY = re.compile(rb"\}\s*(?=\{)")
+
+
+class Lines(Sequence[bytes]):
+    """Lines of a text, which are not cut out of it before somebody asks for them.
+
+    A line lies between its begin and its end, where its line feed is.
+    """
+
+    def __init__(
+        self, text: bytes, begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+    ) -> None:
+        self.text = text
+        self.begins = begins
+        self.ends = ends
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[bytes]: ...
+    def __getitem__(self, place: int | slice) -> bytes | list[bytes]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        return self.text[self.begins[place] : self.ends[place]]
 
 
 @dataclass(frozen=True)
 class Frames:
     """Consecutive documents and the stretch of bytes they account for."""
 
-    documents: list[bytes]
+    documents: Sequence[bytes]
     starts: npt.NDArray[np.int64]
     start: int
     data: bytes
@@ -130,10 +158,14 @@ class _LineFramer:
         self._end = end
         self._size = size
         self._held = b""
+        self._waiting: list[bytes] = []
         self._large: BrokenBytes | None = None
 
     def feed(self, piece: bytes) -> Iterator[Frames]:
-        self._held += piece
+        self._waiting.append(piece)
+        if self._large is None and len(self._held) + sum(map(len, self._waiting)) < self._size:
+            return
+        self._hold()
         if self._large is not None:
             yield from self._pass_over()
         if self._large is None and len(self._held) >= self._size:
@@ -144,6 +176,7 @@ class _LineFramer:
 
     def finish(self) -> Iterator[Frames]:
         """What is left at the end of the file: perhaps a line that nothing terminates."""
+        self._hold()
         if self._large is not None:
             yield self._take(len(self._held), (self._large,))
             return
@@ -151,6 +184,10 @@ class _LineFramer:
         if self._held and not self.done:
             data = self._held
             yield Frames([data], np.array([self._offset]), self._offset, data, unterminated=True)
+
+    def _hold(self) -> None:
+        self._held = b"".join([self._held, *self._waiting])
+        self._waiting.clear()
 
     def _cut(self) -> Iterator[Frames]:
         stop = self._stop()
@@ -189,18 +226,18 @@ class _LineFramer:
 
 
 def _lines(data: bytes, start: int) -> Frames:
-    documents = data.split(b"\n")
-    documents.pop()
-    lengths = np.fromiter(map(len, documents), np.int64, len(documents)) + 1
-    starts = start + np.cumsum(lengths) - lengths
-    if len(data) <= LARGEST or int(lengths.max()) - 1 <= LARGEST:
-        return Frames(documents, starts, start, data)
-    kept = lengths - 1 <= LARGEST
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    lines = Lines(data, begins, ends)
+    kept = ends - begins <= LARGEST
+    if kept.all():
+        return Frames(lines, start + begins, start, data)
     broken = tuple(
-        _too_large(int(starts[place]), documents[place]) for place in np.flatnonzero(~kept)
+        _too_large(start + int(begins[place]), lines[place])
+        for place in np.flatnonzero(~kept).tolist()
     )
-    sound = [document for document, keep in zip(documents, kept, strict=True) if keep]
-    return Frames(sound, starts[kept], start, data, broken)
+    sound = Lines(data, begins[kept], ends[kept])
+    return Frames(sound, start + begins[kept], start, data, broken)
 
 
 def _too_large(offset: int, data: bytes) -> BrokenBytes:
