@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import ExternalEnvironment
 
+from runners.memory import keep_freed_memory
 from runners.results import counters_of, stage_error
 from runners.workers import WorkerForks
 from schemas.errors import LetheError
@@ -34,6 +35,7 @@ class DirectRunner:
         # What is imported by now lives for ever: the collector need not look at it again, and
         # forked workers go on sharing its pages.
         gc.freeze()
+        keep_freed_memory()
         # They log what they raise, with all its frames; and Beam warns of several workers without
         # its own multi-processing, where ours are elsewhere.
         for library in ("apache_beam", "grpc"):

@@ -177,7 +177,7 @@ def _read_parquet(store: ObjectStore, info: ObjectInfo) -> _FileSchema:
 def _parse_footer(footer: bytes) -> pa.Schema:
     try:
         return pq.read_schema(pa.BufferReader(footer))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError("a broken Parquet footer") from error
 
 

@@ -36,10 +36,10 @@ from schemas.delivery import (
 from schemas.errors import StoreFull
 from schemas.fields import RecordType
 
-HELD_BYTES = 64 * 1024 * 1024
+HELD_BYTES = 32 * 1024 * 1024
 """Bytes of rows gathered before they are sorted by partition."""
 
-KEPT_BYTES = 256 * 1024 * 1024
+KEPT_BYTES = 192 * 1024 * 1024
 """Bytes of sorted rows kept in memory before they are spilled."""
 
 _MICROS = 1_000_000

@@ -16,6 +16,7 @@ from typing import Any
 
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 
+from runners.memory import keep_freed_memory
 from runners.results import own_errors
 
 _STATE_CACHE_BYTES = 100 << 20
@@ -57,6 +58,7 @@ def main() -> None:
     control, worker_id = sys.argv[1:]
     # Beam prints what a stage raises, values and all; the engine is told it anyway, safely.
     logging.disable()
+    keep_freed_memory()
     sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
     with suppress(BaseException):
         harness = SdkHarness(control, worker_id=worker_id, state_cache_size=_STATE_CACHE_BYTES)

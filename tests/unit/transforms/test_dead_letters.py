@@ -66,7 +66,15 @@ def test_a_letter_says_all_that_is_known() -> None:
         "schema_fingerprint": REGISTRY["demand"].fingerprint,
         "encoding": "utf-8",
         "original": '{"quantity":{"N":"60"}}',
+        "sequence": None,
     }
+
+
+@given(sequence=st.integers(0, 2**186))
+def test_a_letter_of_a_stream_keeps_its_sequence_number(sequence: int) -> None:
+    origin = Position("kinesis://eu-west-1/changes/shardId-0", sequence, 3)
+    found = decode_dead_letter(encode_dead_letter(letter(replace(REJECT, origin=origin))))
+    assert (found.offset, found.sequence, found.origin) == (None, str(sequence), origin)
 
 
 def test_the_id_depends_on_the_place_alone() -> None:
