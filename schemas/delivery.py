@@ -80,7 +80,7 @@ class Counts:
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=False):
     """A rejected record as it lies in ``errors/``: one JSON object a line.
 
-    ``offset`` is where it stood in a file, ``sequence`` where in a stream's shard; the other is None.
+    ``offset`` is where it stood in a file, ``sequence`` where in a shard; the other is None.
     ``original`` holds the record's bytes, scrubbed; ``encoding`` says whether as text (``utf-8``)
     or as ``base64``. ``id`` depends on where the record stood alone, so a retry makes it again.
     """
