@@ -29,7 +29,6 @@ from transforms.partition import Piece
 
 ROW_GROUP_ROWS = 122_880
 ROW_GROUP_BYTES = 64 * 1024 * 1024
-_BUFFER = 256 * 1024
 _SMALLEST_GROUP_BYTES = 1024 * 1024
 
 
@@ -156,10 +155,8 @@ class _Sink:
 
 class _ParquetEncoder:
     def __init__(self, sink: _Sink, record_type: RecordType, codec: str) -> None:
-        # Parquet writes column by column in small steps, and each would cross into Python.
-        self._file = pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _BUFFER)
         self._writer = pq.ParquetWriter(
-            self._file,
+            pa.PythonFile(sink, mode="w"),
             arrow_schema(record_type),
             compression=codec,
             use_dictionary=_repetitive_columns(record_type),
@@ -169,11 +166,9 @@ class _ParquetEncoder:
 
     def write(self, rows: Any) -> None:
         self._writer.write_table(_without_hidden_nulls(rows), row_group_size=len(rows))
-        self._file.flush()
 
     def close(self) -> None:
         self._writer.close()
-        self._file.flush()
 
 
 def _without_hidden_nulls(rows: Any) -> Any:

@@ -79,8 +79,15 @@ def test_sigterm_does_not_end_a_command_at_once(tmp_path: Path) -> None:
     """One that goes on for ever takes it as a wish; one that does one thing just ends."""
     child = launched(tmp_path, *generate(tmp_path))
     child.open_gate()
+    wait_until_behind_the_gate(child)
     child.send(signal.SIGTERM)
     assert ended(child) == 0
+
+
+def wait_until_behind_the_gate(child: ProcessChild) -> None:
+    program = Path(f"/proc/{child.owner.pid}/cmdline")
+    while program.read_bytes().startswith(b"/bin/sh"):
+        time.sleep(0.001)
 
 
 def test_signals_to_an_ended_process_are_no_error(tmp_path: Path) -> None:
