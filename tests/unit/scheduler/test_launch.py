@@ -84,7 +84,7 @@ def test_sigterm_does_not_end_a_command_at_once(tmp_path: Path) -> None:
     assert ended(child) == 0
 
 
-def wait_until_behind_the_gate(child: ProcessChild) -> None:
+def wait_until_behind_the_gate(child: Child) -> None:
     program = Path(f"/proc/{child.owner.pid}/cmdline")
     while program.read_bytes().startswith(b"/bin/sh"):
         time.sleep(0.001)
