@@ -10,14 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
+import grpc
 import structlog
-from apache_beam.io import Read
 
 from beam_pipelines.stream import StreamDestination, deliver_stream
 from runners.choose import RunnerOptions, started_job
@@ -25,10 +24,12 @@ from runners.deliver import HEARTBEAT_EVERY, Delivery, prepare_lake
 from runners.engines.errors import EngineError, EngineUnreachable
 from runners.engines.jobs import Job, JobState
 from runners.plan_streams import StreamInput
+from runners.stalls import StallWatch, patience_for
 from schemas.errors import LetheError
 from stores.log import STREAM, DeliveryLog, Positions, Run, new_run_id
-from stores.objects.port import ObjectStore
+from stores.stream_log import LogSaysEnded, StreamView
 from transforms.kinesis import KinesisSource
+from transforms.read_stream import ReadStream
 from transforms.rotate import Windowing
 
 WATCH_EVERY = 1.0
@@ -56,23 +57,13 @@ class JobFailed(EngineError):
     retryable = True
 
 
-@dataclass(frozen=True)
-class ReadToEnd:
-    """Says by the delivery log whether a shard was read to its end. Travels to the workers."""
-
-    store: ObjectStore
-
-    def __call__(self, source: str) -> bool:
-        state = DeliveryLog(self.store).positions().shards.get(source)
-        return state is not None and state.through is not None and state.through.ended
-
-
 def run_stream(
     delivery: Delivery, options: RunnerOptions, windowing: Windowing, stop: threading.Event
 ) -> None:
     """Deliver the streams until ``stop`` is set; jobs that the engine gives up are started again.
 
-    Raises ``LetheError`` if the engine cannot be had at the start, or if trying again is no use.
+    Raises ``LetheError`` if the engine or a stream cannot be had at the start, or if trying again
+    is no use.
     """
     pause, failures = FIRST_PAUSE, 0
     while not stop.is_set():
@@ -80,13 +71,20 @@ def run_stream(
         try:
             _run_job(delivery, options, windowing, stop)
         except LetheError as error:
-            steady = time.monotonic() - began >= STEADY
-            if not error.retryable or (isinstance(error, EngineUnreachable) and failures == 0):
+            lasted = time.monotonic() - began
+            if not error.retryable or (failures == 0 and _never_began(error, lasted)):
                 raise
-            failures, pause = failures + 1, FIRST_PAUSE if steady else pause
+            failures, pause = failures + 1, FIRST_PAUSE if lasted >= STEADY else pause
             _log.warning("the job ended", code=error.code, again_in_seconds=pause)
             stop.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+    # A job that outlived its run for a while may have staged more after that was cleared.
+    DeliveryLog(delivery.store).recover()
+
+
+def _never_began(error: LetheError, lasted: float) -> bool:
+    """Whether the engine was never there; of one that was, absence is borne for ``PATIENCE``."""
+    return isinstance(error, EngineUnreachable) and lasted < PATIENCE
 
 
 def _run_job(
@@ -98,27 +96,39 @@ def _run_job(
     known = log.positions()
     run = log.begin(new_run_id(datetime.now(UTC)), known.number, STREAM)
     destination = StreamDestination(delivery.store, delivery.output, run, windowing)
-    source = AllStreams(delivery, known)
+    sources = [_source(delivery, stream, known) for stream in delivery.streams]
+    patience = patience_for(delivery.rules.partitioning.window or 0, windowing.idle)
     with _ended_run(log, run):
+        _check(sources)
 
         def build(pipeline: beam.Pipeline) -> None:
-            deliver_stream(pipeline, source, delivery.rules, destination)
+            deliver_stream(pipeline, AllStreams(sources), delivery.rules, destination)
 
         with started_job(options, build) as job:
             _log.info("delivering", job=job.id, run=run.run_id)
-            _watch(job, log, run, stop)
+            try:
+                _watch(_Watch(job, log, run, patience), stop)
+            finally:
+                _end(job)
+
+
+def _check(sources: Sequence[KinesisSource]) -> None:
+    """Raises what a stream cannot be read for here, where people see it."""
+    for source in sources:
+        source.split(1)
 
 
 class AllStreams(beam.PTransform):
-    """Blocks of all streams of a delivery, from where the log has them."""
+    """Blocks of all streams of a delivery."""
 
-    def __init__(self, delivery: Delivery, known: Positions) -> None:
+    def __init__(self, sources: Sequence[KinesisSource]) -> None:
         super().__init__()
-        self._sources = [_source(delivery, stream, known) for stream in delivery.streams]
+        self._sources = sources
 
     def expand(self, begin: Any) -> Any:
         parts: Sequence[Any] = [
-            begin | f"Read{number}" >> Read(source) for number, source in enumerate(self._sources)
+            begin | f"Read{number}" >> ReadStream(source)
+            for number, source in enumerate(self._sources)
         ]
         return parts[0] if len(parts) == 1 else parts | beam.Flatten()
 
@@ -130,7 +140,7 @@ def _source(delivery: Delivery, stream: StreamInput, known: Positions) -> Kinesi
         stream.start,
         {source: state.through for source, state in states if state.through is not None},
         delivery.on_gap,
-        ReadToEnd(delivery.store),
+        LogSaysEnded(delivery.store),
     )
 
 
@@ -146,42 +156,58 @@ def _ended_run(log: DeliveryLog, run: Run) -> Iterator[None]:
         log.abandon(run)
 
 
-def _watch(job: Job, log: DeliveryLog, run: Run, stop: threading.Event) -> None:
-    """Look after the job until ``stop`` is set. Raises ``JobFailed`` if it ends before."""
-    watch = _Watch(job, log, run)
+def _watch(watch: _Watch, stop: threading.Event) -> None:
+    """Look after the job until ``stop`` is set. Raises ``JobFailed`` if it ends or is stuck."""
     while not stop.wait(WATCH_EVERY):
-        if watch.state().ended:
-            raise JobFailed(f"the engine ended job {job.id}: its own log says why")
+        watch.check()
         watch.say()
-    job.cancel()
+
+
+def _end(job: Job) -> None:
+    """Cancel the job, and wait until it has ended; one that does not, cannot commit any more."""
     deadline = time.monotonic() + PATIENCE
-    while not watch.state().ended and time.monotonic() < deadline:
-        time.sleep(WATCH_EVERY / 5)
+    with suppress(LetheError, grpc.RpcError):
+        job.cancel()
+        while not job.state().ended and time.monotonic() < deadline:
+            time.sleep(WATCH_EVERY / 5)
 
 
 class _Watch:
     """What is known of a job, and of what it has committed."""
 
-    def __init__(self, job: Job, log: DeliveryLog, run: Run) -> None:
+    def __init__(self, job: Job, log: DeliveryLog, run: Run, patience: float) -> None:
         self._job = job
         self._log = log
         self._run = run
         self._reached = self._said = self._beaten = time.monotonic()
-        self._number = run.last_commit
+        self._view = StreamView(log)
+        self._view.catch_up()
+        self._stalls = StallWatch(patience)
+
+    def check(self) -> None:
+        """Raises ``JobFailed`` if the engine has given the job up."""
+        if self.state().ended:
+            raise JobFailed(f"the engine ended job {self._job.id}: its own log says why")
 
     def state(self) -> JobState:
-        """The job's state; the last one while the engine is out of reach for a moment."""
+        """The job's state; the engine may be out of reach for a moment."""
         try:
             state = self._job.state()
         except EngineUnreachable:
             if time.monotonic() - self._reached > PATIENCE:
                 raise
             return JobState.RESTARTING
+        except (EngineError, grpc.RpcError):
+            # Flink's job manager came back without its jobs; or Prism, which is our own, is gone.
+            return JobState.FAILED
         self._reached = time.monotonic()
         return state
 
     def say(self) -> None:
-        """Tell others that the run is alive, and people what it has done lately."""
+        """Tell others that the run is alive, and people what it has done lately.
+
+        Raises ``JobFailed`` if something it has read is missing for too long.
+        """
         now = time.monotonic()
         if now - self._beaten >= HEARTBEAT_EVERY:
             self._log.heartbeat(self._run)
@@ -191,12 +217,13 @@ class _Watch:
             self._said = now
 
     def _say_commits(self) -> None:
-        commits = list(self._log.following(self._number))
-        self._number += len(commits)
-        ours = [commit for commit in commits if commit.run_id == self._run.run_id]
+        commits = [c for c in self._view.catch_up() if c.run_id == self._run.run_id]
         _log.info(
             "delivering",
-            commits=len(ours),
-            delivered=sum(commit.counts["delivered"] for commit in ours),
-            dead_letters=sum(commit.counts["dead_letters"] for commit in ours),
+            commits=len(commits),
+            delivered=sum(commit.counts["delivered"] for commit in commits),
+            dead_letters=sum(commit.counts["dead_letters"] for commit in commits),
         )
+        stalled = self._stalls.stalled(self._view.states, time.monotonic())
+        if stalled:
+            raise JobFailed(f"{stalled[0]}: the job does not deliver what it has read of this")

@@ -1,8 +1,8 @@
 """A stream as an unbounded source of Beam: every shard, in order, with checkpoints and a watermark.
 
 The element is a block: one answer of the service. Its timestamp is the arrival of its last record.
-A reader asks the service in threads of its own and hands on what they have brought, so that it
-never blocks a bundle.
+A reader hands on what threads have read ahead, so that it never blocks a bundle. It holds them for
+one bundle only: between bundles they are parked (``transforms/parked.py``).
 
 Several sub-sources share a stream by lineage: each has the shards it was given at the split, and
 their children after. A child that goes on with two shards belongs to the sub-source of the first,
@@ -11,8 +11,7 @@ and waits until the delivery log says that the other, which may be elsewhere, wa
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -26,15 +25,13 @@ from schemas.streams import Shard, ShardRange, Start, StreamAddress
 from stores.streams import StreamClient, open_stream
 from stores.streams.backoff import Clock, SystemClock, patiently
 from transforms.checkpoint import ShardMark, StreamMark, StreamMarkCoder
+from transforms.parked import PARKING, Parking
 from transforms.read_ahead import ReadAhead
 from transforms.readings import Beginning, IsFinished, child_step
 from transforms.shards import OnGap, RoundPlan, ShardStep, ShardTask, find_gaps, plan_round
 
 THREADS = 8
-"""Threads of a reader, and so the answers that it may be waiting for at once."""
-
-_CLOSING_SECONDS = 5.0
-"""How long closing waits for the threads; one that still waits for an answer ends after it."""
+"""The most threads of a part, and so the answers that it may be waiting for at once."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,20 @@ class KinesisSource(UnboundedSource):
 
     def create_reader(self, options: Any, checkpoint_mark: StreamMark | None) -> KinesisReader:
         del options
-        clock = SystemClock()
-        return KinesisReader(self.read_ahead(checkpoint_mark, clock), checkpoint_mark)
+        return KinesisReader(self, checkpoint_mark)
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for equal parts, however often they went from process to process."""
+        known = frozenset(self.positions.items())
+        return self.address, self.start, known, self.on_gap, self.connect, self.part
+
+    @property
+    def threads(self) -> int:
+        """As many as the part can use: one a shard, and one to list them."""
+        if self.part is None:
+            return THREADS
+        return min(THREADS, _shards_of(self.part.tasks) + 1)
 
     def read_ahead(self, mark: StreamMark | None, clock: Clock) -> ReadAhead:
         """What a reader that resumes at ``mark`` takes its blocks from. Does no I/O yet."""
@@ -116,7 +125,7 @@ def _parts(plan: RoundPlan, count: int) -> list[RoundPlan]:
     ]
 
 
-def _shards_of(tasks: list[ShardTask]) -> int:
+def _shards_of(tasks: Sequence[ShardTask]) -> int:
     return sum(len(task.steps) for task in tasks)
 
 
@@ -167,25 +176,40 @@ def _shard_id(source: str) -> str:
 
 
 class KinesisReader(UnboundedReader):
-    """Hands on blocks that were read ahead, in threads that run from ``start`` to ``close``."""
+    """Hands on blocks of a part, from ``mark``.
+
+    What reads ahead is held from a bundle's first ``start`` or ``advance`` to its checkpoint, and
+    parked then. So a reader that the engine keeps can go on in the next bundle, and so can another
+    one that it makes from the mark instead. ``close`` in the midst of a bundle ends the threads:
+    they are further than any mark says.
+    """
 
     def __init__(
-        self, ahead: ReadAhead, resumed: StreamMark | None = None, threads: int = THREADS
+        self, part: KinesisSource, mark: StreamMark | None, parking: Parking = PARKING
     ) -> None:
-        self._ahead = ahead
-        self._resumed = resumed or StreamMark()
-        self._threads = [threading.Thread(target=ahead.work, daemon=True) for _ in range(threads)]
+        self._part = part
+        self._mark = mark or StreamMark()
+        self._parking = parking
+        self._ahead: ReadAhead | None = None
         self._current: Block | None = None
         self._watermark = MIN_TIMESTAMP
 
     def start(self) -> bool:
-        for thread in self._threads:
-            thread.start()
         return self.advance()
 
     def advance(self) -> bool:
+        if self._ahead is None:
+            self._ahead = self._taken_back() or self._begun()
         self._current = self._ahead.take()
         return self._current is not None
+
+    def _taken_back(self) -> ReadAhead | None:
+        return self._parking.take(self._part.identity, self._mark)
+
+    def _begun(self) -> ReadAhead:
+        ahead = self._part.read_ahead(self._mark, SystemClock())
+        ahead.start(self._part.threads)
+        return ahead
 
     def get_current(self) -> Block:
         if self._current is None:
@@ -201,22 +225,30 @@ class KinesisReader(UnboundedReader):
 
     def get_watermark(self) -> Timestamp:
         """The time before which no record will arrive; never goes back."""
-        if self._ahead.is_over:
-            return MAX_TIMESTAMP
-        reached = self._ahead.reached()
-        if reached is not None:
-            self._watermark = max(self._watermark, _timestamp(reached))
+        if self._ahead is not None:
+            self._watermark = max(self._watermark, _watermark(self._ahead))
         return self._watermark
 
     def get_checkpoint_mark(self) -> StreamMark:
-        mark = self._ahead.mark()
-        return self._resumed if mark is None else mark
+        """Where the next bundle goes on. Ends this one: the watermark stays until ``advance``."""
+        if self._ahead is not None:
+            self.get_watermark()
+            self._mark = self._ahead.mark() or self._mark
+            self._parking.park(self._part.identity, self._mark, self._ahead)
+            self._ahead = None
+        return self._mark
 
     def close(self) -> None:
-        self._ahead.close()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(_CLOSING_SECONDS)
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+
+def _watermark(ahead: ReadAhead) -> Timestamp:
+    if ahead.is_over:
+        return MAX_TIMESTAMP
+    reached = ahead.reached()
+    return MIN_TIMESTAMP if reached is None else _timestamp(reached)
 
 
 def _timestamp(moment: datetime) -> Timestamp:

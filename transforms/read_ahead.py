@@ -110,8 +110,13 @@ class ReadAhead:
         with self._changed:
             return self._readings is not None and self._readings.is_over
 
+    def start(self, threads: int) -> None:
+        """Do the work in so many threads, from now until ``close``."""
+        for _ in range(threads):
+            threading.Thread(target=self.work, daemon=True).start()
+
     def close(self) -> None:
-        """Let ``work`` end in all threads."""
+        """Let ``work`` end in all threads, once they have the answers that they wait for."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

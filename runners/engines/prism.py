@@ -13,6 +13,10 @@ from runners.engines.local import started, started_pool
 from runners.engines.portable import Build, run_to_end, submit
 from runners.results import counters_of
 
+_KEEP_KEYS_TOGETHER = "--experiments=prism_disable_sdf_split"
+"""Prism 2.77 splits slow bundles in the midst of a key, and does both parts at once: what one of
+them adds to the key's state is lost."""
+
 
 class PrismRunner:
     """Runs pipelines on a Prism of its own; a context manager for any number of runs."""
@@ -43,11 +47,13 @@ class PrismRunner:
         ``parts`` is for runners that can use it. Raises the ``LetheError`` that a stage raised.
         """
         del parts
-        return run_to_end(build, self._prism, self._pool, [])
+        return run_to_end(build, self._prism, self._pool, [_KEEP_KEYS_TOGETHER])
 
     def start(self, build: Build) -> PrismJob:
         """Start a pipeline without end. It ends with this runner."""
-        return PrismJob(submit(build, self._prism, self._pool, ["--streaming"]))
+        return PrismJob(
+            submit(build, self._prism, self._pool, ["--streaming", _KEEP_KEYS_TOGETHER])
+        )
 
     def _command(self, port: int, folder: Path) -> list[str | Path]:
         del folder

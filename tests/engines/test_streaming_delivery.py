@@ -15,8 +15,17 @@ from typing import Any
 
 import pytest
 
+from beam_pipelines.deliver import Rules
+from beam_pipelines.stream import StreamDestination, deliver_stream
+from runners.engines.flink import FlinkCluster, FlinkRunner
 from runners.engines.flink_rest import FlinkJob
 from runners.engines.jobs import JobState
+from runners.engines.portable import Build
+from schemas.registry import load_registry
+from stores.log import STREAM, DeliveryLog, Run
+from stores.objects import LocalObjectStore
+from stores.parameters import EnvironmentParameters
+from stores.stream_log import LogSaysEnded
 from tests.e2e.harness import SCRUB_KEY, Lake, deliver
 from tests.emulators import ACCESS_KEY, SECRET_KEY
 from tests.engines.clusters import FlinkProcesses, engine, flink_cluster, wait_until
@@ -33,6 +42,12 @@ from tests.engines.streaming import (
 from tests.faults import CutAnswer, CutRequest, LoseAnswer, Refuse
 from tests.integration.streams.conftest import kinesis_local_url
 from tests.integration.streams.emulated import Emulated, KinesisFaultProxy
+from transforms.kinesis import KinesisSource
+from transforms.partition import Partitioning
+from transforms.read_stream import ReadStream
+from transforms.rotate import Windowing
+from transforms.scrub import ScrubKey
+from transforms.write import Output
 
 __all__ = ["kinesis_local_url"]  # a fixture: pytest finds it here
 
@@ -117,7 +132,7 @@ def test_rows_are_those_of_a_round_and_are_visible_in_time(
         with Producer(stream) as producer:
             visible.wait_for_news(producer, 90)
             steady = set(producer.put_at)
-            for _ in range(4):
+            for _ in range(2):
                 visible.wait_for_news(producer, 60)
         visible.wait_for(set(producer.put_at), 60)
         launcher.end()
@@ -157,6 +172,39 @@ def test_flink_job_is_started_again_when_the_job_manager_was_killed(
         cluster.start_job_manager()
 
     survives(stream, lake, flink, kill_job_manager)
+
+
+def test_flink_job_goes_on_from_its_last_checkpoint_when_the_job_manager_was_killed(
+    stream: Emulated, lake: Path, flink: Options, cluster: FlinkProcesses, pool: WorkerPool
+) -> None:
+    log = DeliveryLog(LocalObjectStore(lake))
+    run = log.begin("stream", 0, STREAM)
+    visible, build = Visible(lake), pipeline_of(stream, lake, run)
+    setting = FlinkCluster(cluster.master, pool.address, 2, checkpoint_every=2.0)
+    runner = FlinkRunner(engine("flink"), setting)
+    with Producer(stream) as producer:
+        job = runner.start(build, pool.address)
+        visible.wait_for_news(producer, 90)
+        cluster.kill_job_manager()
+        checkpoint = cluster.newest_checkpoint(job.id)
+        cluster.start_job_manager()
+        cluster.wait_for_task_managers(2)
+        job = runner.start(build, pool.address, checkpoint)
+        visible.wait_for_news(producer, 90)
+    visible.wait_for(set(producer.put_at), 60)
+    job.cancel()
+    wait_until(lambda: job.state().ended, 30, "the end")
+    log.abandon(run)
+    assert_each_once(lake, producer)
+
+
+def pipeline_of(stream: Emulated, lake: Path, run: Run) -> Build:
+    key = ScrubKey.of(EnvironmentParameters())
+    rules = Rules(load_registry(), key, partitioning=Partitioning(window=WINDOW))
+    store = LocalObjectStore(lake)
+    destination = StreamDestination(store, Output(), run, Windowing(idle=3))
+    source = KinesisSource(stream.address, is_finished=LogSaysEnded(store))
+    return lambda pipeline: deliver_stream(pipeline, ReadStream(source), rules, destination)
 
 
 # --- any engine
@@ -217,7 +265,7 @@ def test_faults_and_reshards_of_the_stream_lose_and_double_nothing(
 
         def fail(launcher: Launcher) -> None:
             for fault in FAULTS:
-                proxy.inject(fault, times=10)
+                proxy.inject(fault, times=2)
             wait_until(proxy.is_used_up, 60, "all faults")
 
         def reshard(launcher: Launcher) -> None:

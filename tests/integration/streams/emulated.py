@@ -21,6 +21,7 @@ from stores.streams.kinesis import KinesisClient
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY
 from tests.faults import FaultProxy, Refuse, _Handler
 from transforms.kinesis import KinesisSource
+from transforms.parked import PARKING
 from transforms.shards import join_ranges, plan_round, read_task
 
 PATIENCE = 60.0
@@ -202,9 +203,10 @@ class Streaming:
                 return
 
     def restart(self) -> None:
+        """Go on as another process would: from the checkpoint, with nothing that was read ahead."""
         coder = self.source.get_checkpoint_mark_coder()
         stored = coder.encode(self._reader.get_checkpoint_mark())
-        self.close()
+        PARKING.close()
         self._reader = self.source.create_reader(None, coder.decode(stored))
         self._take(self._reader.start())
 
@@ -225,6 +227,7 @@ class Streaming:
 
     def close(self) -> None:
         self._reader.close()
+        PARKING.close()
 
 
 def await_that(condition: Callable[[], bool]) -> None:

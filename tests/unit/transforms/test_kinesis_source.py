@@ -34,6 +34,7 @@ from tests.unit.transforms.fake_stream import (
 )
 from transforms.checkpoint import ShardMark, StreamMark, StreamMarkCoder, stream_mark
 from transforms.kinesis import KinesisReader, KinesisSource
+from transforms.parked import Parking
 from transforms.read_ahead import (
     IDLE_SECONDS,
     LIST_SECONDS,
@@ -69,7 +70,9 @@ class Reading:
 
     def __post_init__(self) -> None:
         self.ahead: ReadAhead = self.source.read_ahead(self.mark, self.clock)
-        self.reader = KinesisReader(self.ahead, self.mark, threads=0)
+        parking = Parking(self.clock)
+        parking.park(self.source.identity, self.mark or StreamMark(), self.ahead)
+        self.reader = KinesisReader(self.source, self.mark, parking)
         self.reader.start()
 
     def fetch(self, seconds: float = 0.0) -> None:
@@ -198,7 +201,7 @@ def test_checkpoint_leaves_out_what_was_only_read_ahead() -> None:
 def test_reader_that_never_began_gives_back_the_checkpoint_it_was_made_from() -> None:
     mark = StreamMarkCoder().decode(STORED)
     assert reading().restart().reader.get_checkpoint_mark() == StreamMark()
-    fresh = KinesisReader(reading().ahead, mark, threads=0)
+    fresh = KinesisReader(reading().source, mark)
     assert fresh.get_checkpoint_mark() == mark
 
 
@@ -572,24 +575,27 @@ def test_pipeline_reads_the_blocks_of_a_stream() -> None:
         assert_that(documents, equal_to([b"1", b"2", b"3", b"4"]))
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.01)
+
+
 def test_closing_ends_the_threads() -> None:
     run = reading()
     before = threading.active_count()
-    reader = KinesisReader(run.source.read_ahead(None, run.clock))
+    reader = run.source.create_reader(None, None)
     reader.start()
     assert threading.active_count() > before
     reader.close()
-    assert threading.active_count() == before
+    wait_until(lambda: threading.active_count() <= before)
 
 
 def test_threads_bring_what_is_there() -> None:
     run = reading()
     run.stream.put("s0", b"1")
-    reader = KinesisReader(run.source.read_ahead(None, run.clock))
-    found = reader.start()
-    deadline = time.monotonic() + 20
-    while not found and time.monotonic() < deadline:
-        time.sleep(0.01)
-        found = reader.advance()
+    reader = run.source.create_reader(None, None)
+    wait_until(reader.advance)
     reader.close()
     assert data_of([reader.get_current()]) == [b"1"]
