@@ -17,7 +17,7 @@ from rich.console import Console
 from beam_pipelines.enrich import Enrichment, enrich
 from runners.choose import PipelineRunner
 from runners.enrich_report import shown_enrichment
-from schemas.contacts import EnrichmentPlan, EnrichmentReport, InputIdentity, Row
+from schemas.contacts import EnrichmentPlan, EnrichmentReport, InputIdentity, Receipt, Row
 from schemas.errors import UsageError
 from stores.enrichment.client import ApiSettings
 from stores.enrichment.work import WorkFolder
@@ -52,33 +52,46 @@ def run_enrichment(
     are kept for ``resume``.
     """
     with request.work.locked():
-        done = request.work.receipt() if request.resume else None
-        return done or _run(request, runner, console)
+        found, identity = _found(request)
+        receipt = request.work.receipt() if request.resume else None
+        if receipt is None or not _is_of(receipt, request, identity):
+            receipt = _run(request, found, identity, runner, console)
+        request.work.write_receipt(receipt)
+        return receipt.report
 
 
-def _run(request: EnrichmentRequest, runner: PipelineRunner, console: Console) -> EnrichmentReport:
+def _is_of(receipt: Receipt, request: EnrichmentRequest, identity: InputIdentity) -> bool:
+    """Whether the output is there, and was made of this input in the same way."""
+    asked = (identity, dict(request.mapping))
+    return (receipt.input, dict(receipt.mapping)) == asked and request.work.out.exists()
+
+
+def _run(
+    request: EnrichmentRequest,
+    found: FoundFile,
+    identity: InputIdentity,
+    runner: PipelineRunner,
+    console: Console,
+) -> Receipt:
     began = time.monotonic()
-    plan = _plan(request)
+    plan = _plan(request, found, identity)
     with (
         tempfile.TemporaryDirectory(prefix="lethe-enrich-") as progress,
         shown_enrichment(Path(progress), plan.contacts, console),
     ):
         enrichment = Enrichment(plan, request.work, request.api, Path(progress))
         counters = runner.run(lambda p: enrich(p, enrichment), len(plan.parts))
-    report = replace(report_of(plan, counters), seconds=round(time.monotonic() - began, 3))
-    request.work.write_receipt(report)
-    return report
+    seconds = round(time.monotonic() - began, 3)
+    return Receipt(identity, plan.mapping, replace(report_of(plan, counters), seconds=seconds))
 
 
-def _plan(request: EnrichmentRequest) -> EnrichmentPlan:
+def _plan(request: EnrichmentRequest, found: FoundFile, identity: InputIdentity) -> EnrichmentPlan:
     """The plan of the unfinished run to go on with, else a new one."""
-    found, identity = _found(request)
     plan = request.work.plan()
     if plan is None:
         request.work.clear()
-        return prepare(
-            identity, _rows(request, found), request.mapping, request.batch_size, request.work
-        )
+        rows = _rows(request, found)
+        return prepare(identity, rows, request.mapping, request.batch_size, request.work)
     if not request.resume:
         raise UsageError(
             f"{request.work.out}: an unfinished run is kept in {request.work.path}: go on with it "

@@ -156,3 +156,12 @@ class EnrichmentReport:
     @property
     def error_rate(self) -> float:
         return self.failed / self.contacts if self.contacts else 0.0
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a finished run made its output of, and its report."""
+
+    input: InputIdentity
+    mapping: Mapping[str, str]
+    report: EnrichmentReport

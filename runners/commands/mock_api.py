@@ -13,7 +13,9 @@ from runners.commands import options as shared
 def command(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")],
     host: Annotated[str, typer.Option("--host", help="Listen at this address.")] = "127.0.0.1",
-    latency: Annotated[str, typer.Option("--latency", help="Time before an answer: 50ms.")] = "0s",
+    latency: Annotated[
+        str | None, typer.Option("--latency", help="Time before an answer: 50ms.")
+    ] = None,
     error_rate: Annotated[
         float, typer.Option("--error-rate", help="Share of calls answered 500, from 0 to 1.")
     ] = 0.0,
@@ -31,7 +33,7 @@ def command(
     from runners.mock_api.settings import MockSettings, checked
 
     settings = MockSettings(
-        latency=shared.parse_seconds("--latency", latency),
+        latency=0.0 if latency is None else shared.parse_seconds("--latency", latency),
         error_rate=error_rate,
         throttle=None if throttle is None else shared.parse_rate("--throttle", throttle),
         malformed=malformed,

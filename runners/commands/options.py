@@ -197,9 +197,9 @@ def parse_duration(option: str, text: str | None) -> int | None:
 
 
 def parse_seconds(option: str, text: str) -> float:
-    """``50ms``, ``10s``, ``5m``, ``1h`` in seconds; ``0s`` is none. Raises ``UsageError``."""
+    """``50ms``, ``10s``, ``5m``, ``1h`` in seconds. Raises ``UsageError``."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if found is None:
+    if found is None or float(found[1]) == 0:
         raise UsageError(f"{option} {text!r}: write a length of time as 50ms, 10s or 5m")
     return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]]
 

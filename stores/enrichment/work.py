@@ -27,7 +27,7 @@ from typing import BinaryIO
 import msgspec
 import xxhash
 
-from schemas.contacts import BatchSummary, EnrichmentPlan, EnrichmentReport, Part, Row
+from schemas.contacts import BatchSummary, EnrichmentPlan, Part, Receipt, Row
 from schemas.errors import AccessDenied, StoreError, StoreFull, UsageError
 
 _A_FOLDER = 1000
@@ -81,7 +81,9 @@ class WorkFolder:
     def plan(self) -> EnrichmentPlan | None:
         """The plan of an unfinished run, None if there is none."""
         content = self._content("plan.json")
-        return None if content is None else msgspec.json.decode(content, type=EnrichmentPlan)
+        if content is None or self.receipt() is not None:
+            return None
+        return msgspec.json.decode(content, type=EnrichmentPlan)
 
     def write_plan(self, plan: EnrichmentPlan) -> None:
         """From here on the run can be gone on with."""
@@ -89,14 +91,14 @@ class WorkFolder:
             _sync(self.path / "parts")
         self._put(self.path / "plan.json", msgspec.json.encode(plan))
 
-    def receipt(self) -> EnrichmentReport | None:
-        """The report of the run that made the output, None if it is not made yet."""
+    def receipt(self) -> Receipt | None:
+        """What the run said that made the output, None if it is not made yet."""
         content = self._content("receipt.json")
-        return None if content is None else msgspec.json.decode(content, type=EnrichmentReport)
+        return None if content is None else msgspec.json.decode(content, type=Receipt)
 
-    def write_receipt(self, report: EnrichmentReport) -> None:
-        """The output is there: keep the report, and nothing else."""
-        self._put(self.path / "receipt.json", msgspec.json.encode(report))
+    def write_receipt(self, receipt: Receipt) -> None:
+        """The output is there: keep the receipt, and nothing else. May be done again."""
+        self._put(self.path / "receipt.json", msgspec.json.encode(receipt))
         with _reporting(self.path):
             for name in ("plan.json", "parts", "batches"):
                 _remove(self.path / name)

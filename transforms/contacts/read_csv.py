@@ -70,8 +70,9 @@ def _header(name: str, source: _Lines) -> tuple[list[str], str]:
     try:
         text = next(source, "")
         delimiter = max(_DELIMITERS, key=text.count)
+        text.encode()
         return next(csv.reader([text], delimiter=delimiter, strict=True), []), delimiter
-    except (csv.Error, _TooLong):
+    except (csv.Error, UnicodeEncodeError, _TooLong):
         raise InputError(f"{name}: its first line is no header of a CSV file") from None
 
 
