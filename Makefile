@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis clean
+.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis bench-enrich clean
 
 $(READY): requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -40,6 +40,9 @@ bench-deliver: $(READY)  ## Lethe beside its peers, on a million records
 
 bench-kinesis: $(READY)  ## Reading and delivering a stream, beside plain boto3 and a file
 	$(BIN)/python -m bench.kinesis
+
+bench-enrich: $(READY)  ## Enriching contacts, beside a client that costs nothing
+	$(BIN)/python -m bench.enrich
 
 clean:
 	rm -rf $(VENV) demo bench/results .pytest_cache .mypy_cache .ruff_cache

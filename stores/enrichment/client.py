@@ -193,7 +193,7 @@ class EnrichmentClient:
     def _unavailable(self) -> ApiUnavailable:
         seconds = self._settings.patience
         return ApiUnavailable(
-            f"the API takes no calls, and {seconds:.0f} s of patience do not suffice: when it is "
+            f"the API takes no calls, and {seconds:g} s of patience do not suffice: when it is "
             "well again, go on with --resume"
         )
 

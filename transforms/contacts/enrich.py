@@ -59,6 +59,8 @@ def _by_halves(rows: Sequence[Row], ask: Ask) -> list[Answer]:
 
 def _matched(rows: Sequence[Row], results: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
     """The results by the rows' ids; if several rows share one, in the order of the results."""
+    if [result.get("id") for result in results] == [row.id for row in rows]:
+        return list(results)  # as almost always
     by_id: dict[str, deque[Mapping[str, Any]]] = defaultdict(deque)
     for result in results:
         by_id[str(result.get("id"))].append(result)
