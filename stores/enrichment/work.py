@@ -89,7 +89,7 @@ class WorkFolder:
         """From here on the run can be gone on with."""
         with _reporting(self.path):
             _sync(self.path / "parts")
-        self._put(self.path / "plan.json", msgspec.json.encode(plan))
+        self._put(self.path / "plan.json", [msgspec.json.encode(plan)])
 
     def receipt(self) -> Receipt | None:
         """What the run said that made the output, None if it is not made yet."""
@@ -98,14 +98,14 @@ class WorkFolder:
 
     def write_receipt(self, receipt: Receipt) -> None:
         """The output is there: keep the receipt, and nothing else. May be done again."""
-        self._put(self.path / "receipt.json", msgspec.json.encode(receipt))
+        self._put(self.path / "receipt.json", [msgspec.json.encode(receipt)])
         with _reporting(self.path):
             for name in ("plan.json", "parts", "batches"):
                 _remove(self.path / name)
 
     def write_part(self, number: int, rows: Iterable[bytes]) -> None:
-        """Set rows aside, each as ``encode_row`` gave it."""
-        self._put(self._part(number), b"".join(rows))
+        """Set rows aside, each as ``encode_row`` gave it; they are taken one at a time."""
+        self._put(self._part(number), rows)
 
     def read_part(self, part: Part) -> Iterator[Row]:
         """The rows of a part, in their order."""
@@ -117,7 +117,7 @@ class WorkFolder:
         """Keep the results of a batch: the same ones under the same name, however often."""
         head = _BatchHead(len(lines), xxhash.xxh3_128_hexdigest(lines), summary)
         # Waiting for the disk would cost more than asking again after a power cut.
-        self._put(self._batch(number), msgspec.json.encode(head) + b"\n" + lines, durable=False)
+        self._put(self._batch(number), (msgspec.json.encode(head), b"\n", lines), durable=False)
 
     def summary(self, number: int) -> BatchSummary | None:
         """What is known of a finished batch, None if it is not whole."""
@@ -171,12 +171,12 @@ class WorkFolder:
     def _batch(self, number: int) -> Path:
         return self.path / "batches" / f"{number // _A_FOLDER:06d}" / f"{number:09d}"
 
-    def _put(self, path: Path, content: bytes, durable: bool = True) -> None:
+    def _put(self, path: Path, content: Iterable[bytes], durable: bool = True) -> None:
         aside = path.with_name(f".{path.name}.part")
         with _reporting(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as sink:
-                sink.write(content)
+                sink.writelines(content)
                 if durable:
                     sink.flush()
                     os.fsync(sink.fileno())

@@ -26,23 +26,39 @@ def prepare(
     batch_size: int,
     work: WorkFolder,
 ) -> EnrichmentPlan:
-    """Set all rows aside, and write the plan. Raises what reading the rows raises."""
-    digest = hashlib.sha256()
+    """Set all rows aside, one at a time, and write the plan. Raises what reading them raises."""
     batches_a_part = max(1, PART_ROWS // batch_size)
-    contacts, parts = 0, list[Part]()
-    for group in _groups(rows, batches_a_part * batch_size):
-        for row in group:
-            digest.update(canonical(row))
-        batches = -(-len(group) // batch_size)
-        parts.append(Part(len(parts), len(parts) * batches_a_part, batches))
-        work.write_part(parts[-1].number, map(encode_row, group))
-        contacts += len(group)
+    digest, contacts, parts = hashlib.sha256(), 0, list[Part]()
+    source = iter(rows)
+    is_more = True
+    while is_more:
+        number = len(parts)
+        group = _Counted(islice(source, batches_a_part * batch_size), digest)
+        work.write_part(number, group)
+        parts.append(Part(number, number * batches_a_part, -(-group.count // batch_size)))
+        contacts += group.count
+        is_more = group.count == batches_a_part * batch_size
     plan = EnrichmentPlan(
         identity, dict(mapping), batch_size, contacts,
         sum(part.batches for part in parts), tuple(parts), digest.hexdigest(),
     )  # fmt: skip
     work.write_plan(plan)
     return plan
+
+
+class _Counted:
+    """Rows encoded as they pass, counted, and made part of the digest."""
+
+    def __init__(self, rows: Iterable[Row], digest: hashlib._Hash) -> None:
+        self._rows = rows
+        self._digest = digest
+        self.count = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for row in self._rows:
+            self.count += 1
+            self._digest.update(canonical(row))
+            yield encode_row(row)
 
 
 def canonical(row: Row) -> bytes:
@@ -54,11 +70,3 @@ def batches_of(rows: Iterator[Row], part: Part, size: int) -> Iterator[tuple[int
     """The batches of a part's rows, with their numbers."""
     for number in range(part.first, part.first + part.batches):
         yield number, list(islice(rows, size))
-
-
-def _groups(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    """Groups of rows; an empty one if there are none, as without a part nothing would be done."""
-    source = iter(rows)
-    yield list(islice(source, size))
-    while group := list(islice(source, size)):
-        yield group

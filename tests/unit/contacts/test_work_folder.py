@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,15 @@ def test_parts_hold_all_rows_in_batches(work: WorkFolder, count: int) -> None:
     assert [number for number, _ in found] == [*range(plan.batches)]
     assert [row for _, batch in found for row in batch] == rows(count)
     assert work.plan() == plan
+
+
+def test_memory_does_not_grow_with_the_rows(work: WorkFolder) -> None:
+    long = (Row(line, str(line), {"id": line, "a": str(line) * 200}) for line in range(20_000))
+    tracemalloc.start()
+    prepare(IDENTITY, long, {}, 100, work)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_several_parts_number_their_batches_on_and_on(work: WorkFolder) -> None:
