@@ -3,7 +3,8 @@
 What is the API's own trouble is waited for and never laid to a contact's charge: no connection,
 429 and 503 are tried again for as long as patience lasts, and while the circuit breaker is open
 nothing is sent but, now and then, a batch of no contacts, to see whether the API is well again.
-What may be the contacts' doing is tried ``attempts`` times; after that the batch is given back.
+What may be the contacts' doing is tried ``attempts`` times; after that, if the API answers a batch
+of no contacts, the batch is given back.
 """
 
 from __future__ import annotations
@@ -85,9 +86,10 @@ class EnrichmentClient:
         no sense to go on.
         """
         began = self._clock.monotonic()
+        patience = _Patience(self, began)
         retrying = Retrying(
             retry=retry_if_exception_type(CallFailed),
-            stop=_Patience(self, began),
+            stop=patience,
             wait=self._pause,
             sleep=self._clock.sleep,
             before_sleep=self._count_retry,
@@ -95,15 +97,26 @@ class EnrichmentClient:
         )
         try:
             return retrying(self._attempt, contacts, began)
-        except BadCall as error:
-            raise BatchNotEnriched(error.reason) from None
-        except Unreachable:
+        except CallFailed as error:
+            if patience.blames_contacts and isinstance(error, BadCall):
+                raise BatchNotEnriched(error.reason) from None
             raise self._unavailable() from None
 
     def is_out_of_patience(self, since: float) -> bool:
         """Whether no call has succeeded for too long, for one who began at ``since``."""
         waited = self._clock.monotonic() - max(since, self._succeeded_at)
         return waited > self._settings.patience
+
+    def is_well(self) -> bool:
+        """Whether the API answers a call that no contact can spoil."""
+        self._count_call()
+        try:
+            self._api.call(())
+        except BatchNotEnriched:
+            return True
+        except CallFailed:
+            return False
+        return True
 
     @property
     def attempts(self) -> int:
@@ -141,8 +154,7 @@ class EnrichmentClient:
 
     def _call(self, contacts: Sequence[Wire], permit: Permit) -> list[Wire]:
         began = self._clock.monotonic()
-        with self._lock:
-            self._calls += 1
+        self._count_call()
         try:
             results = self._api.call(contacts)
         except Unreachable as error:
@@ -157,9 +169,15 @@ class EnrichmentClient:
         except BaseException:
             self._breaker.ignored(permit)
             raise
-        self._succeeded_at = self._clock.monotonic()
-        self._breaker.succeeded(permit, self._succeeded_at - began)
+        now = self._clock.monotonic()
+        self._breaker.succeeded(permit, now - began)
+        if contacts:  # patience is with an API that does its work, not with one that only answers
+            self._succeeded_at = now
         return results
+
+    def _count_call(self) -> None:
+        with self._lock:
+            self._calls += 1
 
     def _note(self, error: Unreachable, permit: Permit, began: float) -> None:
         """Hold back all threads if the API says so; being throttled is no failure of it."""
@@ -199,19 +217,24 @@ class EnrichmentClient:
 
 
 class _Patience:
-    """When a batch is given up: after bad calls by their number, else by time."""
+    """When a batch is given up: after bad calls by their number, else by time.
+
+    Contacts are blamed only while the API is well otherwise.
+    """
 
     def __init__(self, client: EnrichmentClient, began: float) -> None:
         self._client = client
         self._began = began
         self._bad_calls = 0
+        self.blames_contacts = False
 
     def __call__(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome is not None else None
-        if isinstance(error, BadCall):
-            self._bad_calls += 1
-            return self._bad_calls >= self._client.attempts
-        return self._client.is_out_of_patience(self._began)
+        self._bad_calls += isinstance(error, BadCall)
+        if self._bad_calls >= self._client.attempts:
+            self._bad_calls = 0
+            self.blames_contacts = self._client.is_well()
+        return self.blames_contacts or self._client.is_out_of_patience(self._began)
 
 
 def _bucket(rate: float | None, clock: Clock) -> TokenBucket | None:

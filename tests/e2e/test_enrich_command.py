@@ -102,6 +102,15 @@ def test_an_outage_in_mid_run_is_waited_for(file: Path, tmp_path: Path, mock: Mo
     assert [each["status"] for each in lines(out)] == ["enriched"] * COUNT
 
 
+def test_errors_to_every_call_for_a_while_blame_no_contact(
+    file: Path, tmp_path: Path, mock: Mock
+) -> None:
+    mock.set(error_rate=1.0)
+    threading.Timer(3.0, lambda: mock.set(error_rate=0.0)).start()
+    out = tmp_path / "out.ndjson"
+    assert enrich(file, out, mock, "--concurrency", 1).report["failed"] == 0
+
+
 def test_an_outage_without_end_keeps_what_is_finished(
     file: Path, tmp_path: Path, mock: Mock
 ) -> None:

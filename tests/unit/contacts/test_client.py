@@ -56,6 +56,13 @@ class ScriptedApi(EnrichmentApi):
         return [*contacts]
 
 
+class SpoiltApi(ScriptedApi):
+    """Fails over any contact, and is well otherwise."""
+
+    def call(self, contacts: Sequence[Wire]) -> list[Wire]:
+        return super().call(contacts) if contacts else []
+
+
 def client(api: EnrichmentApi, clock: FakeClock | None = None, **settings: Any) -> EnrichmentClient:
     return EnrichmentClient(
         ApiSettings("http://127.0.0.1:9", **settings), api, clock or FakeClock()
@@ -69,10 +76,25 @@ def test_a_failed_call_is_repeated() -> None:
 
 
 def test_a_batch_that_fails_again_and_again_is_given_back_with_its_reason() -> None:
-    api = ScriptedApi(BadCall(Reason.API_TIMEOUT))
+    api = SpoiltApi(BadCall(Reason.API_TIMEOUT))
     with pytest.raises(BatchNotEnriched) as raised:
         client(api).enrich(ONE)
     assert (raised.value.reason, len(api.calls)) == (Reason.API_TIMEOUT, 3)
+
+
+def test_no_contact_is_blamed_while_the_api_fails_without_any() -> None:
+    api = ScriptedApi(*[BadCall(Reason.API_ERROR)] * 60, None)
+    assert client(api).enrich(ONE) == ONE
+
+
+def test_an_api_that_only_fails_tries_patience() -> None:
+    with pytest.raises(ApiUnavailable):
+        client(ScriptedApi(BadCall(Reason.API_ERROR)), patience=30.0).enrich(ONE)
+
+
+def test_an_api_that_answers_but_takes_no_contacts_tries_patience() -> None:
+    with pytest.raises(ApiUnavailable):
+        client(SpoiltApi(Unreachable()), patience=30.0).enrich(ONE)
 
 
 def test_a_rejected_batch_is_not_repeated() -> None:
