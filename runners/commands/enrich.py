@@ -52,7 +52,15 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was cut off.")
     ] = False,
-    max_error_rate: shared.MaxErrorRate = None,
+    max_error_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--max-error-rate",
+            min=0,
+            max=1,
+            help="Exit with 3 above this share of failed contacts.",
+        ),
+    ] = None,
     report: shared.ReportFile = None,
 ) -> None:
     """Enrich a file of contacts: each comes out once, in order, enriched or with a reason."""
