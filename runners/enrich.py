@@ -18,7 +18,7 @@ from beam_pipelines.enrich import Enrichment, enrich
 from runners.choose import PipelineRunner
 from runners.enrich_report import shown_enrichment
 from schemas.contacts import EnrichmentPlan, EnrichmentReport, InputIdentity, Receipt, Row
-from schemas.errors import UsageError
+from schemas.errors import LetheError, UsageError
 from stores.enrichment.client import ApiSettings
 from stores.enrichment.work import WorkFolder
 from stores.inputs import FoundFile, InputOpener
@@ -89,9 +89,7 @@ def _plan(request: EnrichmentRequest, found: FoundFile, identity: InputIdentity)
     """The plan of the unfinished run to go on with, else a new one."""
     plan = request.work.plan()
     if plan is None:
-        request.work.clear()
-        rows = _rows(request, found)
-        return prepare(identity, rows, request.mapping, request.batch_size, request.work)
+        return _prepared(request, found, identity)
     if not request.resume:
         raise UsageError(
             f"{request.work.out}: an unfinished run is kept in {request.work.path}: go on with it "
@@ -99,6 +97,19 @@ def _plan(request: EnrichmentRequest, found: FoundFile, identity: InputIdentity)
         )
     _check_same(plan, request, identity)
     return plan
+
+
+def _prepared(
+    request: EnrichmentRequest, found: FoundFile, identity: InputIdentity
+) -> EnrichmentPlan:
+    """A new plan; of a file that cannot be read to its end, no row is kept."""
+    request.work.clear()
+    rows = _rows(request, found)
+    try:
+        return prepare(identity, rows, request.mapping, request.batch_size, request.work)
+    except LetheError:
+        request.work.clear()
+        raise
 
 
 def _found(request: EnrichmentRequest) -> tuple[FoundFile, InputIdentity]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import random
 import signal
@@ -272,6 +273,16 @@ def test_an_empty_file_gives_an_empty_output(tmp_path: Path, mock: Mock) -> None
     file.write_text("")
     assert enrich(file, out, mock).status == 0
     assert json.loads(out.read_text()) == []
+
+
+def test_a_file_that_is_cut_off_is_not_asked_for_and_not_kept(tmp_path: Path, mock: Mock) -> None:
+    whole = gzip.compress(b"".join(contacts(COUNT, seed=1)))
+    file, out = tmp_path / "c.ndjson.gz", tmp_path / "out.ndjson"
+    file.write_bytes(whole[: len(whole) // 2])
+    before = mock.stats()["calls"]
+    assert enrich(file, out, mock).status == 1
+    assert mock.stats()["calls"] == before
+    assert [path.name for path in WorkFolder(out).path.iterdir()] == ["lock"]
 
 
 @pytest.mark.parametrize(
