@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis bench-flink clean
+.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis bench-flink bench-enrich clean
 
 $(READY): requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -43,6 +43,9 @@ bench-kinesis: $(READY)  ## Reading and delivering a stream, beside plain boto3 
 
 bench-flink: $(READY)  ## Streaming delivery on a Flink of this machine, and its recovery
 	$(BIN)/python -m bench.flink
+
+bench-enrich: $(READY)  ## Enriching contacts, beside a client that costs nothing
+	$(BIN)/python -m bench.enrich
 
 clean:
 	rm -rf $(VENV) demo bench/results .pytest_cache .mypy_cache .ruff_cache

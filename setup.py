@@ -23,6 +23,7 @@ INSTALL_REQUIRES = [
     "tenacity>=9.2,<10",
     "typer>=0.29,<0.30",
     "tzdata>=2025.1",
+    "urllib3>=2.5,<3",
     "xxhash>=3.6,<5",
 ]
 

@@ -55,6 +55,18 @@ def run_measured(argv: Sequence[str], env: Mapping[str, str], log: Path) -> Usag
     return Usage(status, seconds, _cpu_of_children() - cpu_before, memory.peak)
 
 
+def run_alone(argv: Sequence[str], env: Mapping[str, str], log: Path) -> Usage:
+    """Run ``argv``, which starts no processes of its own, while others of ours run beside it."""
+    began = time.monotonic()
+    with log.open("wb") as sink:
+        process = subprocess.Popen(argv, env=dict(env), stdout=sink, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    cpu = used.ru_utime + used.ru_stime
+    return Usage(process.returncode, seconds, cpu, used.ru_maxrss * 1024)
+
+
 class _PeakMemory:
     """Samples the resident sets of this process's descendants while it is entered."""
 

@@ -14,7 +14,10 @@ import typer
 from runners.logs import configure_logs
 from schemas.errors import LetheError
 
-COMMANDS = ("generate", "deliver", "replay", "log", "schemas", "schedule", "runs", "engine")
+COMMANDS = (
+    "generate", "deliver", "replay", "log", "schemas", "schedule", "runs", "engine", "enrich",
+    "mock-api",
+)  # fmt: skip
 
 
 def build_app(wanted: str | None = None) -> typer.Typer:
@@ -30,7 +33,7 @@ def build_app(wanted: str | None = None) -> typer.Typer:
     )
     app.callback()(lambda: None)
     for name in (wanted,) if wanted in COMMANDS else COMMANDS:
-        module = import_module(f"runners.commands.{name}")
+        module = import_module(f"runners.commands.{name.replace('-', '_')}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:

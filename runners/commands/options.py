@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -193,6 +194,22 @@ def parse_duration(option: str, text: str | None) -> int | None:
     if unit not in units or not number.isdecimal() or int(number) == 0:
         raise UsageError(f"{option} {text!r}: write a length of time as 90s, 15m, 6h or 1d")
     return int(number) * units[unit]
+
+
+def parse_seconds(option: str, text: str) -> float:
+    """``50ms``, ``10s``, ``5m``, ``1h`` in seconds. Raises ``UsageError``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    if found is None or float(found[1]) == 0:
+        raise UsageError(f"{option} {text!r}: write a length of time as 50ms, 10s or 5m")
+    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def parse_rate(option: str, text: str) -> float:
+    """``200/s`` or ``600/m`` as a number a second. Raises ``UsageError``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)/(s|m)", text)
+    if found is None or float(found[1]) == 0:
+        raise UsageError(f"{option} {text!r}: write a rate as 200/s or 600/m")
+    return float(found[1]) / {"s": 1, "m": 60}[found[2]]
 
 
 def parse_moment(option: str, text: str | None) -> datetime | None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ import typer
 from config.settings import Settings
 from runners.cli import build_app
 from schemas.changes import ErrorCode
+from schemas.contacts import Reason
 from tests.emulators import (
     ACCESS_KEY,
     REGION,
@@ -67,6 +70,15 @@ def folder(moto_url: str) -> Iterator[Path]:
         make_buckets(moto_url)
         make_stream(moto_url)
         yield folder
+        end_mock_api(folder)
+
+
+def end_mock_api(folder: Path) -> None:
+    """End what a guide has started, should it not have come to the line that does."""
+    started = folder / "mock.pid"
+    if started.exists():
+        with suppress(ProcessLookupError):
+            os.kill(int(started.read_text()), signal.SIGTERM)
 
 
 def make_refunds(folder: Path) -> None:
@@ -204,6 +216,13 @@ def test_option_is_documented(command: str, option: str) -> None:
     said = re.compile(rf"{option}(?![\w-])")
     texts = [doc.read_text("utf-8") for doc in DOCS]
     assert any(said.search(text) for text in texts if " ".join(command.split()[:3]) in text)
+
+
+@pytest.mark.parametrize("reason", [*Reason])
+def test_reason_is_explained(reason: str) -> None:
+    guide = (ROOT / "docs" / "enrich.md").read_text("utf-8")
+    table = guide.partition("## Reasons")[2].partition("## The API")[0]
+    assert f"`{reason}`" in table
 
 
 @pytest.mark.parametrize("code", [*ErrorCode])

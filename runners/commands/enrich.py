@@ -1,0 +1,151 @@
+"""``lethe enrich``"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runners.commands import options as shared
+
+if TYPE_CHECKING:
+    from schemas.contacts import EnrichmentReport
+
+OVER_ERROR_RATE = 3
+"""Exit status of an enrichment whose output is there, but with too many contacts that failed."""
+
+
+def command(
+    contacts: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONTACTS",
+            help="A JSON array, NDJSON or CSV file, local or s3://, packed or not.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="The file to make: .ndjson, .jsonl, .json, .csv or .parquet."),
+    ],
+    api: Annotated[str, typer.Option("--api", metavar="URL", help="The enrichment API.")],
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, max=10_000, help="Contacts of a call.")
+    ] = 100,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, max=512, help="Calls at the same time.")
+    ] = 32,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="COLUMN=FIELD", help="Rename a column; may be repeated."),
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option("--rate", help="At most so many calls a second: 200/s.")
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option("--timeout", help="A call that takes longer has failed.")
+    ] = "10s",
+    patience: Annotated[
+        str, typer.Option("--patience", help="How long to wait for an API that takes no calls.")
+    ] = "5m",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was cut off.")
+    ] = False,
+    max_error_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--max-error-rate",
+            min=0,
+            max=1,
+            help="Exit with 3 above this share of failed contacts.",
+        ),
+    ] = None,
+    report: shared.ReportFile = None,
+) -> None:
+    """Enrich a file of contacts: each comes out once, in order, enriched or with a reason."""
+    from rich.console import Console
+
+    from config.settings import load_settings
+    from runners.direct import DirectRunner
+    from runners.enrich import EnrichmentRequest, run_enrichment
+    from runners.logs import configure_logs
+    from runners.runs import recorded_run
+    from stores.enrichment.api import check_url
+    from stores.enrichment.client import ApiSettings
+    from stores.enrichment.work import WorkFolder
+    from stores.inputs import InputOpener
+
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    request = EnrichmentRequest(
+        input=contacts,
+        work=WorkFolder(_output(out)),
+        api=ApiSettings(
+            url=check_url(api),
+            concurrency=concurrency,
+            timeout=shared.parse_seconds("--timeout", timeout),
+            rate=None if rate is None else shared.parse_rate("--rate", rate),
+            patience=shared.parse_seconds("--patience", patience),
+        ),
+        mapping=parse_mapping(mapping or []),
+        batch_size=batch_size,
+        resume=resume,
+        opener=InputOpener(shared.s3_settings(settings)),
+    )
+    limit = settings.delivery.max_error_rate if max_error_rate is None else max_error_rate
+    with DirectRunner(workers=1) as runner, recorded_run("enrich", settings) as run:
+        done = run_enrichment(request, runner, Console(stderr=True))
+        run.add(_counts(done))
+        _conclude(done, report, limit)
+
+
+def parse_mapping(pairs: list[str]) -> Mapping[str, str]:
+    """``COLUMN=FIELD`` of each option; a column may hold a ``=``. Raises ``UsageError``."""
+    from schemas.errors import UsageError
+
+    found = {}
+    for pair in pairs:
+        column, equals, field = pair.rpartition("=")
+        if not (column and equals and field):
+            raise UsageError(f'--map {pair!r}: write it as "COLUMN=FIELD"')
+        found[column] = field
+    if len(found) < len(pairs) or len(set(found.values())) < len(pairs):
+        raise UsageError("--map: name each column and each field once")
+    return found
+
+
+def _output(out: Path) -> Path:
+    """The output's absolute path. Raises ``UsageError`` for one that cannot be."""
+    from schemas.errors import UsageError
+    from transforms.contacts.output import output_format
+
+    if "://" in str(out) or str(out).startswith("s3:"):
+        raise UsageError(f"--out {str(out)!r}: write to a file of this machine")
+    output_format(out.name)
+    if out.is_dir():
+        raise UsageError(f"--out {str(out)!r}: is a folder; name the file to write")
+    return out.absolute()
+
+
+def _counts(done: EnrichmentReport) -> dict[str, int]:
+    names = ("contacts", "enriched", "failed", "batches", "calls", "retries")
+    return {name: getattr(done, name) for name in names}
+
+
+def _conclude(done: EnrichmentReport, path: Path | None, limit: float) -> None:
+    """Show the report; exit with 3 if too many contacts failed."""
+    from rich.console import Console
+
+    from runners.enrich_report import show_enrichment_report, write_enrichment_report
+
+    if path is not None:
+        write_enrichment_report(done, path)
+    show_enrichment_report(done, Console())
+    if done.error_rate > limit:
+        typer.echo(
+            f"error: {done.error_rate:.1%} of the contacts failed, more than "
+            f"--max-error-rate {limit:.1%}: the output says why",
+            err=True,
+        )
+        raise typer.Exit(OVER_ERROR_RATE)

@@ -1,0 +1,1 @@
+"""The enrichment API, as a client sees it."""

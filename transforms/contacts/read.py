@@ -1,0 +1,86 @@
+"""Read: the bytes of a contact file as rows, one at a time.
+
+What a file is, is told by the ending of its name, less that of its compression; another ending
+leaves it to the first character: ``[`` begins a JSON array, ``{`` NDJSON, anything else CSV. A
+``.json`` file may be an array or NDJSON.
+
+A broken row costs itself. What would leave the rest of the file in doubt - the data is cut off, the
+brackets of an array do not match - is an ``InputError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from itertools import chain
+from pathlib import PurePosixPath
+
+from schemas.contacts import MAX_ROW, Row
+from schemas.errors import InputError
+from transforms.contacts.read_csv import read_csv
+from transforms.contacts.read_json import read_array, read_lines
+from transforms.decompress import TruncatedStream
+
+_BOM = b"\xef\xbb\xbf"
+_OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
+_COMPRESSED = {".gz", ".zst", ".bz2"}
+
+
+class ContactFormat(StrEnum):
+    """What a contact file can be."""
+
+    ARRAY = "array"
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+def read_contacts(name: str, pieces: Iterable[bytes], mapping: Mapping[str, str]) -> Iterator[Row]:
+    """The rows of a file of this name, whose decompressed bytes come in ``pieces``.
+
+    ``mapping`` renames fields or columns. Raises ``InputError`` and ``UsageError``, also in the
+    middle of the rows.
+    """
+    content = _whole(name, pieces)
+    first = _first(content)
+    if first.startswith(_OTHER_ENCODINGS):
+        raise InputError(f"{name}: is not in UTF-8: convert it")
+    first = first.removeprefix(_BOM)
+    rest = chain((first,), content)
+    match format_of(name, first):
+        case ContactFormat.ARRAY:
+            return read_array(name, rest, mapping)
+        case ContactFormat.NDJSON:
+            return read_lines(rest, mapping)
+        case ContactFormat.CSV:
+            return read_csv(name, rest, mapping)
+
+
+def format_of(name: str, first: bytes) -> ContactFormat:
+    """What a file of this name is that begins like this."""
+    suffixes = PurePosixPath(name.lower()).suffixes
+    ending = next((each for each in reversed(suffixes) if each not in _COMPRESSED), "")
+    begin = first.lstrip()[:1]
+    if ending == ".csv":
+        return ContactFormat.CSV
+    if begin == b"[":
+        return ContactFormat.ARRAY
+    if begin in {b"{", b""} or ending in {".ndjson", ".jsonl", ".json"}:
+        return ContactFormat.NDJSON
+    return ContactFormat.CSV
+
+
+def _whole(name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except TruncatedStream:
+        raise InputError(f"{name}: its compressed data is cut off or damaged") from None
+
+
+def _first(content: Iterator[bytes]) -> bytes:
+    """What the file begins with: enough to see a character that is no white space."""
+    first = b""
+    for piece in content:
+        first += piece
+        if (first.strip() and len(first) >= len(_BOM)) or len(first) > MAX_ROW:
+            break
+    return first
