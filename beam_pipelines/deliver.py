@@ -23,6 +23,7 @@ from transforms.filter import ChangeFilter, filter_changes
 from transforms.mark import mark_changes
 from transforms.partition import Partitioning
 from transforms.scrub import ScrubKey
+from transforms.shards import shard_count
 from transforms.stages import (
     ACCOUNTS,
     CommitDelivery,
@@ -71,7 +72,7 @@ class Sources:
     @property
     def shard_count(self) -> int:
         """How many shards are to be read."""
-        return sum(len(task.steps) for part in self.shards for task in part.shards)
+        return sum(shard_count(part.shards) for part in self.shards)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from beam_pipelines.deliver import Destination, Rules, Sources, deliver, survey
 from runners.choose import PipelineRunner
 from runners.plan import Plan, plan_delivery
 from runners.plan_streams import StreamInput, with_streams
-from runners.progress import shown_progress
+from runners.progress import beside, shown_progress
 from runners.report import Report
 from schemas.errors import LetheError, StoreError
 from stores.inputs import InputOpener
@@ -205,22 +205,15 @@ def _work_root(delivery: Delivery) -> Path:
 
 @contextmanager
 def _heartbeat(log: DeliveryLog, run: Run) -> Iterator[None]:
-    stop = threading.Event()
-
-    def beat() -> None:
+    def beat(stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT_EVERY):
             try:
                 log.heartbeat(run)
             except StoreError as error:
                 _log.warning("heartbeat failed", code=error.code)
 
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
+    with beside(beat):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def report_of(commit: Commit | None) -> Report:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from runners.progress import beside
 from schemas.contacts import EnrichmentReport
 from schemas.errors import StoreError
 from transforms.progress import read_progress
@@ -31,15 +32,9 @@ def shown_enrichment(folder: Path, total: int, console: Console) -> Iterator[Non
 
     A bar on a terminal, a log line now and then elsewhere.
     """
-    stop = threading.Event()
     show = _show_bar if console.is_terminal else _show_lines
-    thread = threading.Thread(target=show, args=(folder, total, console, stop), daemon=True)
-    thread.start()
-    try:
+    with beside(lambda stop: show(folder, total, console, stop)):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _show_bar(folder: Path, total: int, console: Console, stop: threading.Event) -> None:

@@ -18,7 +18,7 @@ from schemas.streams import ShardRange, Start, StreamAddress
 from stores.streams import default_region, open_stream, parse_address
 from stores.streams.address import SCHEME
 from stores.streams.backoff import SystemClock, patiently
-from transforms.shards import OnGap, RoundPlan, ShardTask, plan_round
+from transforms.shards import OnGap, RoundPlan, plan_round, shared_out
 from transforms.stages import StreamTask
 
 _log = structlog.get_logger()
@@ -65,14 +65,6 @@ def with_streams(
         for part in shared_out(_plan(stream, positions, now, on_gap).tasks, workers)
     ]
     return replace(sources, shards=tuple(tasks), until=now, delivered=known)
-
-
-def shared_out(tasks: Sequence[ShardTask], workers: int) -> list[tuple[ShardTask, ...]]:
-    """The tasks in at most ``workers`` parts with about equally many shards; none is empty."""
-    parts: list[list[ShardTask]] = [[] for _ in range(min(workers, len(tasks)))]
-    for task in sorted(tasks, key=lambda task: len(task.steps), reverse=True):
-        min(parts, key=lambda part: sum(len(own.steps) for own in part)).append(task)
-    return [tuple(part) for part in parts]
 
 
 def _plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,17 +22,24 @@ _log = structlog.get_logger()
 
 
 @contextmanager
-def shown_progress(folder: Path, total: int, console: Console) -> Iterator[None]:
-    """Show, while the block runs, how many of ``total`` bytes the workers have read."""
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Do ``work`` in a thread while the block runs; the event tells it to end."""
     stop = threading.Event()
-    show = _show_bar if console.is_terminal else _show_lines
-    thread = threading.Thread(target=show, args=(folder, total, console, stop), daemon=True)
+    thread = threading.Thread(target=work, args=(stop,), daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def shown_progress(folder: Path, total: int, console: Console) -> Iterator[None]:
+    """Show, while the block runs, how many of ``total`` bytes the workers have read."""
+    show = _show_bar if console.is_terminal else _show_lines
+    with beside(lambda stop: show(folder, total, console, stop)):
+        yield
 
 
 def _show_bar(folder: Path, total: int, console: Console, stop: threading.Event) -> None:

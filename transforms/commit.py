@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from schemas.delivery import Counts, summary
 from schemas.inputs import Covered, CoveredRange, InputFile, SourcePosition
 from schemas.streams import ShardRange
 from stores.log import Commit, DataFile, Run
+from stores.stream_log import QUIET_PROGRESS
 from transforms.shards import join_ranges
-
-QUIET_PROGRESS = timedelta(minutes=5)
-"""How often it is written down that a shard was read and held nothing."""
 
 
 def draft_commit(

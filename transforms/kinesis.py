@@ -28,7 +28,15 @@ from transforms.checkpoint import ShardMark, StreamMark, StreamMarkCoder
 from transforms.parked import PARKING, Parking
 from transforms.read_ahead import ReadAhead
 from transforms.readings import Beginning, IsFinished, child_step
-from transforms.shards import OnGap, RoundPlan, ShardStep, ShardTask, find_gaps, plan_round
+from transforms.shards import (
+    OnGap,
+    RoundPlan,
+    ShardStep,
+    find_gaps,
+    plan_round,
+    shard_count,
+    shared_out,
+)
 
 THREADS = 8
 """The most threads of a part, and so the answers that it may be waiting for at once."""
@@ -78,7 +86,7 @@ class KinesisSource(UnboundedSource):
         """As many as the part can use: one a shard, and one to list them."""
         if self.part is None:
             return THREADS
-        return min(THREADS, _shards_of(self.part.tasks) + 1)
+        return min(THREADS, shard_count(self.part.tasks) + 1)
 
     def read_ahead(self, mark: StreamMark | None, clock: Clock) -> ReadAhead:
         """What a reader that resumes at ``mark`` takes its blocks from. Does no I/O yet."""
@@ -115,18 +123,11 @@ class KinesisSource(UnboundedSource):
 
 def _parts(plan: RoundPlan, count: int) -> list[RoundPlan]:
     """The plan in at most ``count`` parts with about equally many shards; at least one."""
-    count = max(1, min(count, len(plan.tasks)))
-    tasks: list[list[ShardTask]] = [[] for _ in range(count)]
-    for task in sorted(plan.tasks, key=lambda each: len(each.steps), reverse=True):
-        min(tasks, key=_shards_of).append(task)
+    parts = shared_out(plan.tasks, max(1, count)) or [()]
     return [
-        RoundPlan(tuple(own), childless=plan.childless[place::count])
-        for place, own in enumerate(tasks)
+        RoundPlan(own, childless=plan.childless[place :: len(parts)])
+        for place, own in enumerate(parts)
     ]
-
-
-def _shards_of(tasks: Sequence[ShardTask]) -> int:
-    return sum(len(task.steps) for task in tasks)
 
 
 def _planned(plan: RoundPlan, address: StreamAddress) -> tuple[tuple[ShardStep, ShardMark], ...]:

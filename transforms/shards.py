@@ -43,6 +43,8 @@ __all__ = [
     "plan_round",
     "read_task",
     "reading_order",
+    "shard_count",
+    "shared_out",
 ]
 
 PACE = 0.2
@@ -130,6 +132,19 @@ def plan_round(
     if gaps and on_gap is OnGap.FAIL:
         raise gaps[0].error()
     return stream.plan(gaps)
+
+
+def shard_count(tasks: Iterable[ShardTask]) -> int:
+    """How many shards some tasks are about."""
+    return sum(len(task.steps) for task in tasks)
+
+
+def shared_out(tasks: Sequence[ShardTask], count: int) -> list[tuple[ShardTask, ...]]:
+    """The tasks in at most ``count`` parts with about equally many shards; none is empty."""
+    parts: list[list[ShardTask]] = [[] for _ in range(min(count, len(tasks)))]
+    for task in sorted(tasks, key=lambda each: len(each.steps), reverse=True):
+        min(parts, key=shard_count).append(task)
+    return [tuple(part) for part in parts]
 
 
 def find_gaps(

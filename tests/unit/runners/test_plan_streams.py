@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from runners.plan_streams import StreamInput, parse_inputs, shared_out
+from runners.plan_streams import StreamInput, parse_inputs
 from schemas.errors import UsageError
 from schemas.streams import Start, StartKind, StreamAddress
-from transforms.shards import ShardStep, ShardTask
+from transforms.shards import ShardStep, ShardTask, shared_out
 
 
 def test_files_and_streams_are_told_apart_by_their_scheme() -> None:

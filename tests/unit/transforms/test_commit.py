@@ -10,7 +10,8 @@ import pytest
 from schemas.delivery import Counts
 from schemas.streams import ShardRange
 from stores.log import Commit, Owner, Run
-from transforms.commit import QUIET_PROGRESS, draft_commit, is_quiet
+from stores.stream_log import QUIET_PROGRESS
+from transforms.commit import draft_commit, is_quiet
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 SHARD = "kinesis://eu-west-1/changes/shardId-0"
