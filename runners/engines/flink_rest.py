@@ -117,11 +117,6 @@ class FlinkJob:
             time.sleep(_EVERY)
         raise EngineError(f"Flink made no savepoint of job {self._id} in time")
 
-    def last_checkpoint(self) -> str | None:
-        """Where the newest checkpoint is, to start again from, if there is one."""
-        latest = self._rest.get(f"/jobs/{self._id}/checkpoints")["latest"]["completed"]
-        return latest and str(latest["external_path"])
-
     def _details(self) -> Any:
         return self._rest.get(f"/jobs/{self._id}")
 
