@@ -235,9 +235,16 @@ class KinesisReader(UnboundedReader):
         if self._ahead is not None:
             self.get_watermark()
             self._mark = self._ahead.mark() or self._mark
-            self._parking.park(self._part.identity, self._mark, self._ahead)
+            self._put_away(self._ahead)
             self._ahead = None
         return self._mark
+
+    def _put_away(self, ahead: ReadAhead) -> None:
+        # The mark of a part that is over may be empty, and so that of a part not yet begun.
+        if ahead.is_over:
+            ahead.close()
+        else:
+            self._parking.park(self._part.identity, self._mark, ahead)
 
     def close(self) -> None:
         if self._ahead is not None:

@@ -100,6 +100,17 @@ def test_what_was_read_ahead_is_handed_on_by_the_next_reader() -> None:
     assert len(engine.begun) == 1
 
 
+def test_what_is_over_is_not_handed_to_a_reader_that_begins() -> None:
+    engine = Engine()
+    engine.stream.put("s0", b"1")
+    engine.stream.close_for_good("s0")
+    engine.bundle(seconds=1)
+    engine.stream.expire("s0")
+    engine.bundle(seconds=LIST_SECONDS * 2)
+    assert engine.mark == StreamMark()  # as if nothing had been read yet
+    assert engine.parking.take(engine.source.identity, StreamMark()) is None
+
+
 def test_an_older_mark_begins_again_at_its_place() -> None:
     engine = Engine()
     engine.stream.put("s0", b"1")
