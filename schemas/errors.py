@@ -6,6 +6,14 @@
     ├── InputError            an input cannot be read, or changed under us         (exit 1)
     │   └── InputMissing      there is nothing there yet (``retryable``)
     ├── LakeError             the lake or its log is not in a usable state         (exit 1)
+    ├── RequestError          the service refuses a request
+    │   ├── NotAuthenticated  401: nobody knows who asks
+    │   ├── Forbidden         403: they may not
+    │   ├── NotFound          404: there is nothing, or nothing within their reach
+    │   ├── Conflict          409: it does not go with what is there
+    │   ├── TooLarge          413
+    │   ├── RateLimited       429 (``retryable``)
+    │   └── Unavailable       503: something that this needs does not answer (``retryable``)
     └── StoreError            an object store said no                              (exit 1)
         ├── ObjectMissing
         ├── ObjectExists      a create-if-absent lost the race
@@ -77,6 +85,64 @@ class LakeError(LetheError):
     """The lake or its delivery log is not in a state to be used."""
 
     code = "bad_lake"
+
+
+class RequestError(LetheError):
+    """The service refuses a request, which is not well formed or not allowed."""
+
+    code = "bad_request"
+    http_status = 400
+
+
+class NotAuthenticated(RequestError):
+    """There is no token or key, or it is not good."""
+
+    code = "not_authenticated"
+    http_status = 401
+
+
+class Forbidden(RequestError):
+    """Whoever asks is known, and may not."""
+
+    code = "forbidden"
+    http_status = 403
+
+
+class NotFound(RequestError):
+    """There is nothing of this id, or nothing that whoever asks may see."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class Conflict(RequestError):
+    """The request does not go with what is there."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class TooLarge(RequestError):
+    """The body, or a part of it, is larger than is taken."""
+
+    code = "too_large"
+    http_status = 413
+
+
+class RateLimited(RequestError):
+    """Too many requests; ``details["retry_after"]`` says after how many seconds to come back."""
+
+    code = "rate_limited"
+    http_status = 429
+    retryable = True
+
+
+class Unavailable(RequestError):
+    """Something that this request needs does not answer now."""
+
+    code = "unavailable"
+    http_status = 503
+    retryable = True
 
 
 class StoreError(LetheError):
