@@ -27,10 +27,10 @@ def run_schedule(config: ConfigFile) -> None:
     from datetime import timedelta
 
     from config.settings import load_settings
+    from runners.launcher import ProcessLauncher
     from runners.logs import configure_logs
     from runners.runs import owner_here, state_folder, state_of
     from runners.scheduler.config import load_schedule
-    from runners.scheduler.launch import ProcessLauncher
     from runners.scheduler.loop import Place, Scheduler
     from stores.state.sql import utc_now
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import structlog
 
+from runners.launcher import Child, Launch, Launcher
 from runners.runs import BEAT_EVERY, CANCEL, INTERRUPTED, is_gone, owner_here, prune_runs
 from runners.scheduler.config import Schedule
-from runners.scheduler.launch import Child, Launch, Launcher
 from runners.scheduler.plan import Action, JobState, due
 from schemas.errors import StoreError
 from schemas.runs import RunEnd, RunRecord, RunStatus

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from runners.launcher import Launch
 from runners.runs import BEAT_EVERY, CANCEL, owner_here
 from runners.scheduler import loop
 from runners.scheduler.config import Schedule
-from runners.scheduler.launch import Launch
 from runners.scheduler.loop import LOST_AFTER, Place, Scheduler
 from schemas.errors import StoreError, StoreUnavailable
 from schemas.runs import RunOwner, RunRecord, RunStatus

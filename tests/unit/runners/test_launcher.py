@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from runners.launcher import Child, Launch, ProcessLauncher
 from runners.runs import owner_of
-from runners.scheduler.launch import Child, Launch, ProcessLauncher
 from schemas.errors import StoreError
 from stores.log import Owner
 
@@ -99,7 +99,7 @@ def test_signals_to_an_ended_process_are_no_error(tmp_path: Path) -> None:
 def test_a_process_whose_scheduler_is_killed_at_the_gate_does_nothing(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from runners.scheduler.launch import *\n"
+        "from runners.launcher import *\n"
         "words = sys.argv[2:]\n"
         "child = ProcessLauncher().start(Launch('r1', words, Path(sys.argv[1])))\n"
         "print(child.owner.pid, flush=True)\n"

@@ -1,8 +1,9 @@
-"""Starting a job's process so that it is either known to the state store, or does nothing.
+"""Starting a run's process so that it is either known to the state store, or does nothing.
 
 The process waits at a gate, a shell's ``read``, until its owner has been written down; then it
-becomes the command, under the same process number. If the scheduler dies before it opens the gate,
-the pipe closes, and the process ends with nothing done.
+becomes the command, under the same process number. If whoever launched it dies before the gate is
+open, the pipe closes, and the process ends with nothing done. The scheduler and the service's
+dispatcher start their runs so.
 """
 
 from __future__ import annotations
