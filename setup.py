@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-ROOMS = ["schemas", "transforms", "stores", "beam_pipelines", "runners", "config"]
+ROOMS = ["schemas", "transforms", "stores", "beam_pipelines", "runners", "config", "service"]
 
 INSTALL_REQUIRES = [
     "alembic>=1.20,<2",
@@ -29,8 +29,21 @@ INSTALL_REQUIRES = [
 
 POSTGRES_REQUIRES = ["psycopg[binary]>=3.3,<4"]
 
+SERVICE_REQUIRES = [
+    "cachetools>=8,<9",
+    "flask-openapi-swagger>=5.34,<6",
+    "flask-openapi>=5,<6",
+    "flask-sock>=0.7,<0.8",
+    "flask>=3.1,<3.2",
+    "gunicorn>=27,<28",
+    "httpx2>=2.16,<3",
+    "prometheus-client>=0.26,<0.27",
+    "pyjwt[crypto]>=2.15,<3",
+]
+
 TEST_REQUIRES = [
     *POSTGRES_REQUIRES,
+    *SERVICE_REQUIRES,
     "avro>=1.12,<2",
     "duckdb>=1.4,<3",
     "hypothesis>=6.140,<7",
@@ -38,10 +51,14 @@ TEST_REQUIRES = [
     "jsonschema[format]>=4.23,<5",
     "moto[server]>=5.2,<6",
     "mypy>=1.18,<3",
+    "openapi-spec-validator>=0.9,<0.10",
     "pytest>=9,<10",
     "ruff>=0.14,<1",
+    "schemathesis>=4.32,<5",
     "sqlglot>=27",
     "types-PyYAML>=6,<7",
+    "types-cachetools>=7,<8",
+    "websockets>=17,<18",
 ]
 
 setup(
@@ -57,6 +74,10 @@ setup(
         "runners": ["engines/jars/*.lock"],
     },
     install_requires=INSTALL_REQUIRES,
-    extras_require={"postgres": POSTGRES_REQUIRES, "test": TEST_REQUIRES},
+    extras_require={
+        "postgres": POSTGRES_REQUIRES,
+        "service": SERVICE_REQUIRES,
+        "test": TEST_REQUIRES,
+    },
     entry_points={"console_scripts": ["lethe = runners.cli:main"]},
 )

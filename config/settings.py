@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,6 +105,95 @@ class EngineSection(_Section):
     maven: str = "https://repo.maven.apache.org/maven2"
 
 
+class AuthSection(_Section):
+    """Who is let in: what a token must be, and where the keys are that it is checked by.
+
+    ``jwks_url`` is where an issuer publishes its keys; ``keys_parameter`` names the parameter that
+    holds shared keys. With neither, a key made on this machine signs and checks, which is for
+    development only.
+    """
+
+    issuer: str = "lethe"
+    audience: str = "lethe"
+    jwks_url: str | None = None
+    keys_parameter: str | None = None
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether somebody has said what keys are to be trusted."""
+        return self.jwks_url is not None or self.keys_parameter is not None
+
+
+class LimitsSection(_Section):
+    """How much is taken of one client: bodies in bytes, JSON by its depth and values."""
+
+    body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)
+    json_depth: int = Field(default=20, ge=2, le=200)
+    json_values: int = Field(default=100_000, ge=100)
+
+
+class SocketsSection(_Section):
+    """WebSockets: those of one worker process, which needs a thread for each."""
+
+    max_per_worker: int = Field(default=32, ge=0)
+
+
+class EnrichmentSection(_Section):
+    """Enrichment as the service does it: the API that is asked, and how many run at once."""
+
+    api: str | None = None
+    max_running: int = Field(default=2, ge=1)
+
+
+class ObserveSection(_Section):
+    """What is told of the service's work. Times are in seconds."""
+
+    warning_seconds: float = Field(default=0.5, gt=0)
+    critical_seconds: float = Field(default=2.0, gt=0)
+
+
+class ServiceSection(_Section):
+    """The web service: where it listens, whom it trusts, what it takes and keeps.
+
+    ``files`` is a folder or an ``s3://`` place for uploads and results; without one it is the
+    folder ``files`` beside the state. ``trusted_proxies`` is how many proxies in front of it write
+    the ``X-Forwarded-*`` headers. ``cors_origins`` are the origins whose pages may call it. Seconds
+    are what requests under way are given at a shutdown, and a check of ``/readyz`` to answer.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    workers: int = Field(default=2, ge=1, le=64)
+    threads: int = Field(default=64, ge=2, le=2000)
+    files: str | None = None
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
+    cors_origins: tuple[str, ...] = ()
+    shutdown_seconds: int = Field(default=30, ge=1)
+    check_seconds: float = Field(default=2.0, gt=0)
+    auth: AuthSection = AuthSection()
+    limits: LimitsSection = LimitsSection()
+    sockets: SocketsSection = SocketsSection()
+    enrichment: EnrichmentSection = EnrichmentSection()
+    observe: ObserveSection = ObserveSection()
+
+    def require_keys(self) -> None:
+        """Raise ``UsageError`` if others than this machine could come in, and no key is set."""
+        if not is_loopback(self.host) and not self.auth.has_keys:
+            raise UsageError(
+                f"the service is to listen on {self.host}, for other machines, but no keys are "
+                "configured: set service.auth.jwks_url or service.auth.keys_parameter, or "
+                "listen on 127.0.0.1"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens at ``host``."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Settings(BaseSettings):
     """All settings of one environment."""
 
@@ -119,6 +209,7 @@ class Settings(BaseSettings):
     delivery: DeliverySection = DeliverySection()
     state: StateSection = Field(default_factory=StateSection)
     engines: EngineSection = Field(default_factory=EngineSection)
+    service: ServiceSection = ServiceSection()
 
     def with_delivery(self, **changes: Any) -> Settings:
         """These settings with the delivery's values replaced that are not None."""

@@ -12,6 +12,8 @@
     │   ├── NotFound          404: there is nothing, or nothing within their reach
     │   ├── Conflict          409: it does not go with what is there
     │   ├── TooLarge          413
+    │   ├── UnsupportedType   415: the body is of a type that is not taken
+    │   ├── Invalid           422: well formed, but a value is not what it has to be
     │   ├── RateLimited       429 (``retryable``)
     │   └── Unavailable       503: something that this needs does not answer (``retryable``)
     └── StoreError            an object store said no                              (exit 1)
@@ -127,6 +129,20 @@ class TooLarge(RequestError):
 
     code = "too_large"
     http_status = 413
+
+
+class UnsupportedType(RequestError):
+    """The body is of a media type that is not taken here."""
+
+    code = "unsupported_type"
+    http_status = 415
+
+
+class Invalid(RequestError):
+    """The request is well formed, but one of its values is not what it has to be."""
+
+    code = "invalid"
+    http_status = 422
 
 
 class RateLimited(RequestError):

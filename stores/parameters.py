@@ -11,9 +11,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.errors import AccessDenied, StoreUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from config.settings import ParameterSection
 
 CACHED_FOR = 300.0
 """Seconds that a value is used before it is asked for again."""
@@ -121,6 +124,15 @@ class SsmParameters(ParameterStore):
             kind = type(error).__name__
             raise StoreUnavailable(f"SSM cannot be asked for {full}: {kind}") from None
         return str(answer["Parameter"]["Value"])
+
+
+def open_parameters(section: ParameterSection) -> ParameterStore:
+    """The parameter store that the settings name. Does no I/O."""
+    if section.source == "env":
+        return EnvironmentParameters()
+    if section.source == "ssm":
+        return SsmParameters(section.prefix)
+    return FileParameters(section.folder)
 
 
 def scrub_key(store: ParameterStore) -> bytes:

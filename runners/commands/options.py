@@ -15,8 +15,6 @@ import typer
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
     from beam_pipelines.deliver import Rules
     from config.settings import Settings
     from schemas.registry import Registry
@@ -98,18 +96,7 @@ def s3_settings(settings: Settings) -> S3Settings:
     """The settings' S3 section as the store takes it."""
     from stores.objects import S3Settings
 
-    s3 = settings.s3
-    return S3Settings(
-        endpoint_url=s3.endpoint_url,
-        region=s3.region,
-        access_key=_revealed(s3.access_key),
-        secret_key=_revealed(s3.secret_key),
-        session_token=_revealed(s3.session_token),
-    )
-
-
-def _revealed(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()
+    return S3Settings.of(settings.s3)
 
 
 def build_registry(settings: Settings, schemas: Path | None) -> Registry:
@@ -170,15 +157,11 @@ def build_windowing(output: Output, lateness: str, idle: str) -> Windowing:
 
 def parameter_store(settings: Settings) -> ParameterStore:
     """Where secrets come from; a variable ``LETHE_SCRUB_KEY`` always wins."""
-    from config.settings import ParameterSource
-    from stores.parameters import EnvironmentParameters, FileParameters, SsmParameters
+    from stores.parameters import EnvironmentParameters, open_parameters
 
-    parameters = settings.parameters
-    if "LETHE_SCRUB_KEY" in os.environ or parameters.source is ParameterSource.ENV:
+    if "LETHE_SCRUB_KEY" in os.environ:
         return EnvironmentParameters()
-    if parameters.source is ParameterSource.SSM:
-        return SsmParameters(parameters.prefix)
-    return FileParameters(parameters.folder)
+    return open_parameters(settings.parameters)
 
 
 def worker_count(settings: Settings, workers: int | None) -> int:

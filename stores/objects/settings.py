@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from config.settings import S3Section
 
 MINIMUM_PART = 5 * 1024 * 1024
 
@@ -34,3 +40,18 @@ class S3Settings:
             raise UsageError(f"part_size is {self.part_size} bytes: S3 asks for {MINIMUM_PART}")
         if self.max_attempts < 1:
             raise UsageError(f"max_attempts is {self.max_attempts}: at least 1 is needed")
+
+    @classmethod
+    def of(cls, section: S3Section) -> S3Settings:
+        """The settings' S3 section as the store takes it."""
+        return cls(
+            endpoint_url=section.endpoint_url,
+            region=section.region,
+            access_key=_revealed(section.access_key),
+            secret_key=_revealed(section.secret_key),
+            session_token=_revealed(section.session_token),
+        )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
