@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -11,6 +10,7 @@ import apache_beam as beam
 from schemas.contacts import EnrichmentPlan
 from stores.enrichment.client import ApiSettings
 from stores.enrichment.work import WorkFolder
+from transforms.contacts.progress import Progress
 from transforms.contacts.stages import EnrichParts, Publish, Tally
 
 
@@ -18,13 +18,13 @@ from transforms.contacts.stages import EnrichParts, Publish, Tally
 class Enrichment:
     """What is to be enriched, where the work is kept, and whom to ask.
 
-    ``progress`` is a folder that tells whoever looks how far the work is.
+    ``progress`` tells whoever looks how far the work is.
     """
 
     plan: EnrichmentPlan
     work: WorkFolder
     api: ApiSettings
-    progress: Path
+    progress: Progress
 
 
 def enrich(pipeline: beam.Pipeline, enrichment: Enrichment) -> None:

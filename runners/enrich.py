@@ -1,63 +1,104 @@
 """Enrich a contact file: set its rows aside, finish all batches, publish the output.
 
-Each step leaves what it did in the work folder, and begins where that ends; so a run that was
-killed is gone on with from any instant.
+Each step leaves what it did in the work area, and begins where that ends; so a run that was killed
+is gone on with from any instant. Who starts it::
+
+    request = EnrichmentRequest(input_uri, output_uri, ApiSettings(url), resume=True)
+    with open_runner(RunnerOptions(workers=2)) as runner:        # before any thread is started
+        report = run_enrichment(request, runner, JobProgress(settings, job_id), planned)
+
+``planned`` is told what was found in the input before anything is asked for; what it raises ends
+the run. ``progress`` is told by the workers how far each part is. ``RunCancelled``, or anything
+else that is raised in the calling thread meanwhile, ends the run as a kill would: what is finished
+is kept, and the same request with ``resume`` goes on from there.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from rich.console import Console
 
 from beam_pipelines.enrich import Enrichment, enrich
 from runners.choose import PipelineRunner
-from runners.enrich_report import shown_enrichment
 from schemas.contacts import EnrichmentPlan, EnrichmentReport, InputIdentity, Receipt, Row
 from schemas.errors import LetheError, UsageError
 from stores.enrichment.client import ApiSettings
 from stores.enrichment.work import WorkFolder
 from stores.inputs import FoundFile, InputOpener
+from stores.objects import S3Settings
+from transforms.contacts.output import output_format
 from transforms.contacts.prepare import prepare
+from transforms.contacts.progress import Progress
 from transforms.contacts.read import read_contacts
 from transforms.decompress import detect_compression, pieces
 
 _MAGIC = 8
 """Bytes that tell a compression."""
 
+Planned = Callable[[EnrichmentPlan], None]
+"""Is told what was found in the input."""
+
 
 @dataclass(frozen=True)
 class EnrichmentRequest:
-    """An enrichment as it was asked for. ``mapping`` gives fields their names in the output."""
+    """An enrichment as it was asked for.
+
+    ``input`` and ``out`` are paths or URIs. ``mapping`` gives fields their names in the output.
+    ``resume`` goes on with a run that was cut off, or begins one if there is none. ``workers`` is
+    into how many shares the calls are split, for as many workers.
+    """
 
     input: str
-    work: WorkFolder
+    out: str
     api: ApiSettings
-    mapping: Mapping[str, str]
-    batch_size: int
-    resume: bool
-    opener: InputOpener
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    batch_size: int = 100
+    resume: bool = False
+    workers: int = 1
+    s3: S3Settings | None = None
+
+    @property
+    def work(self) -> WorkFolder:
+        """Where the work is kept."""
+        return WorkFolder(_output(self.out))
+
+    @property
+    def opener(self) -> InputOpener:
+        return InputOpener(self.s3)
 
 
 def run_enrichment(
-    request: EnrichmentRequest, runner: PipelineRunner, console: Console
+    request: EnrichmentRequest, runner: PipelineRunner, progress: Progress, planned: Planned
 ) -> EnrichmentReport:
     """Enrich the file, or finish what an earlier run began.
 
     Raises ``LetheError``; whatever happens, the output is not there or whole, and finished batches
-    are kept for ``resume``.
+    are kept for ``resume``. ``planned`` is not called where a finished run is found.
     """
     with request.work.locked():
         found, identity = _found(request)
         receipt = request.work.receipt() if request.resume else None
         if receipt is None or not _is_of(receipt, request, identity):
-            receipt = _run(request, found, identity, runner, console)
+            receipt = _run(request, found, identity, runner, progress, planned)
         request.work.write_receipt(receipt)
         return receipt.report
+
+
+def check_output(out: str) -> None:
+    """Raise ``UsageError`` for an output that cannot be made."""
+    _output(out)
+
+
+def _output(out: str) -> Path:
+    if "://" in out or out.startswith("s3:"):
+        raise UsageError(f"--out {out!r}: write to a file of this machine")
+    output_format(out)
+    path = Path(out)
+    if path.is_dir():
+        raise UsageError(f"--out {out!r}: is a folder; name the file to write")
+    return path.absolute()
 
 
 def _is_of(receipt: Receipt, request: EnrichmentRequest, identity: InputIdentity) -> bool:
@@ -71,16 +112,14 @@ def _run(
     found: FoundFile,
     identity: InputIdentity,
     runner: PipelineRunner,
-    console: Console,
+    progress: Progress,
+    planned: Planned,
 ) -> Receipt:
     began = time.monotonic()
     plan = _plan(request, found, identity)
-    with (
-        tempfile.TemporaryDirectory(prefix="lethe-enrich-") as progress,
-        shown_enrichment(Path(progress), plan.contacts, console),
-    ):
-        enrichment = Enrichment(plan, request.work, request.api, Path(progress))
-        counters = runner.run(lambda p: enrich(p, enrichment), len(plan.parts))
+    planned(plan)
+    enrichment = Enrichment(plan, request.work, request.api, progress)
+    counters = runner.run(lambda p: enrich(p, enrichment), len(plan.parts))
     seconds = round(time.monotonic() - began, 3)
     return Receipt(identity, plan.mapping, replace(report_of(plan, counters), seconds=seconds))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from runners.progress import beside
-from schemas.contacts import EnrichmentReport
+from schemas.contacts import EnrichmentPlan, EnrichmentReport
 from schemas.errors import StoreError
-from transforms.progress import read_progress
+from transforms.contacts.progress import FileProgress
 
 _BAR_EVERY = 0.25
 _LINE_EVERY = 10.0
@@ -26,44 +27,59 @@ _LINE_EVERY = 10.0
 _log = structlog.get_logger()
 
 
-@contextmanager
-def shown_enrichment(folder: Path, total: int, console: Console) -> Iterator[None]:
-    """Show, while the block runs, how many of ``total`` contacts the workers have finished.
+class Display:
+    """Shows how many batches the workers have finished: a bar on a terminal, else log lines."""
 
-    A bar on a terminal, a log line now and then elsewhere.
-    """
-    show = _show_bar if console.is_terminal else _show_lines
-    with beside(lambda stop: show(folder, total, console, stop)):
-        yield
+    def __init__(self, file: Path, console: Console) -> None:
+        self.progress = FileProgress(file)
+        self._console = console
+        self._batches = 0
 
+    def planned(self, plan: EnrichmentPlan) -> None:
+        """Know how many there are."""
+        self._batches = plan.batches
 
-def _show_bar(folder: Path, total: int, console: Console, stop: threading.Event) -> None:
-    columns = (
-        TextColumn("enriching"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]:,} failed"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total, failed=0)
-        while not stop.wait(_BAR_EVERY):
-            now = read_progress(folder)
-            bar.update(task, completed=now.records, failed=now.dead_letters)
+    def show(self, stop: threading.Event) -> None:
+        """Show what is known until ``stop`` is set."""
+        if self._console.is_terminal:
+            self._show_bar(stop)
+        else:
+            self._show_lines(stop)
 
-
-def _show_lines(folder: Path, total: int, console: Console, stop: threading.Event) -> None:
-    del console
-    began = time.monotonic()
-    while not stop.wait(_LINE_EVERY):
-        now = read_progress(folder)
-        _log.info(
-            "enriching",
-            contacts=now.records,
-            of_contacts=total,
-            failed=now.dead_letters,
-            seconds=round(time.monotonic() - began, 1),
+    def _show_bar(self, stop: threading.Event) -> None:
+        columns = (
+            TextColumn("enriching"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("batches, {task.fields[failed]:,} contacts failed"),
+            TimeRemainingColumn(),
         )
+        with Progress(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task("", total=None, failed=0)
+            while not stop.wait(_BAR_EVERY):
+                batches, failed = self.progress.total()
+                bar.update(task, total=self._batches or None, completed=batches, failed=failed)
+
+    def _show_lines(self, stop: threading.Event) -> None:
+        began = time.monotonic()
+        while not stop.wait(_LINE_EVERY):
+            batches, failed = self.progress.total()
+            _log.info(
+                "enriching",
+                batches=batches,
+                of_batches=self._batches,
+                failed_contacts=failed,
+                seconds=round(time.monotonic() - began, 1),
+            )
+
+
+@contextmanager
+def shown_enrichment(console: Console) -> Iterator[Display]:
+    """A display while the block runs; give its ``progress`` and ``planned`` to the enrichment."""
+    with tempfile.TemporaryDirectory(prefix="lethe-enrich-") as folder:
+        display = Display(Path(folder) / "progress", console)
+        with beside(display.show):
+            yield display
 
 
 def write_enrichment_report(report: EnrichmentReport, path: Path) -> None:

@@ -133,6 +133,10 @@ class BatchSummary:
     contact_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     enrichment_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def failed(self) -> int:
+        return sum(self.by_reason.values())
+
 
 @dataclass(frozen=True)
 class EnrichmentReport:

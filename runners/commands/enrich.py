@@ -26,7 +26,7 @@ def command(
         ),
     ],
     out: Annotated[
-        Path,
+        str,
         typer.Option("--out", help="The file to make: .ndjson, .jsonl, .json, .csv or .parquet."),
     ],
     api: Annotated[str, typer.Option("--api", metavar="URL", help="The enrichment API.")],
@@ -68,19 +68,19 @@ def command(
 
     from config.settings import load_settings
     from runners.direct import DirectRunner
-    from runners.enrich import EnrichmentRequest, run_enrichment
+    from runners.enrich import EnrichmentRequest, check_output, run_enrichment
+    from runners.enrich_report import shown_enrichment
     from runners.logs import configure_logs
     from runners.runs import recorded_run
     from stores.enrichment.api import check_url
     from stores.enrichment.client import ApiSettings
-    from stores.enrichment.work import WorkFolder
-    from stores.inputs import InputOpener
 
     settings = load_settings()
     configure_logs(settings.log_level)
+    check_output(out)
     request = EnrichmentRequest(
         input=contacts,
-        work=WorkFolder(_output(out)),
+        out=out,
         api=ApiSettings(
             url=check_url(api),
             concurrency=concurrency,
@@ -91,11 +91,12 @@ def command(
         mapping=parse_mapping(mapping or []),
         batch_size=batch_size,
         resume=resume,
-        opener=InputOpener(shared.s3_settings(settings)),
+        s3=shared.s3_settings(settings),
     )
     limit = settings.delivery.max_error_rate if max_error_rate is None else max_error_rate
     with DirectRunner(workers=1) as runner, recorded_run("enrich", settings) as run:
-        done = run_enrichment(request, runner, Console(stderr=True))
+        with shown_enrichment(Console(stderr=True)) as display:
+            done = run_enrichment(request, runner, display.progress, display.planned)
         run.add(_counts(done))
         _conclude(done, report, limit)
 
@@ -113,19 +114,6 @@ def parse_mapping(pairs: list[str]) -> Mapping[str, str]:
     if len(found) < len(pairs) or len(set(found.values())) < len(pairs):
         raise UsageError("--map: name each column and each field once")
     return found
-
-
-def _output(out: Path) -> Path:
-    """The output's absolute path. Raises ``UsageError`` for one that cannot be."""
-    from schemas.errors import UsageError
-    from transforms.contacts.output import output_format
-
-    if "://" in str(out) or str(out).startswith("s3:"):
-        raise UsageError(f"--out {str(out)!r}: write to a file of this machine")
-    output_format(out.name)
-    if out.is_dir():
-        raise UsageError(f"--out {str(out)!r}: is a folder; name the file to write")
-    return out.absolute()
 
 
 def _counts(done: EnrichmentReport) -> dict[str, int]:

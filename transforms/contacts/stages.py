@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from schemas.contacts import BatchSummary, EnrichmentPlan, Part, Row
+from schemas.contacts import EnrichmentPlan, Part, Row
 from stores.enrichment.api import EnrichmentApi
 from stores.enrichment.client import ApiSettings, EnrichmentClient
 from stores.enrichment.work import WorkFolder
@@ -22,7 +20,7 @@ from transforms.contacts.crew import Crew
 from transforms.contacts.enrich import enrich_rows
 from transforms.contacts.output import WRITERS, Columns, encode_results, output_format
 from transforms.contacts.prepare import batches_of
-from transforms.progress import ProgressFile
+from transforms.contacts.progress import PartCounts, Progress
 from transforms.stages import report_metrics
 
 
@@ -39,24 +37,23 @@ class EnrichParts(beam.DoFn):
     """Parts to finished batches in the work folder, and a tally of the bundle.
 
     Batches are asked for side by side; those that are finished already are passed over.
-    ``progress`` is a folder that tells how far this is.
+    ``progress`` tells how far this is.
     """
 
     def __init__(
-        self, work: WorkFolder, plan: EnrichmentPlan, api: ApiSettings, progress: Path
+        self, work: WorkFolder, plan: EnrichmentPlan, api: ApiSettings, progress: Progress
     ) -> None:
         self._work = work
         self._batch_size = plan.batch_size
         self._settings = api
-        self._progress_folder = progress
+        self._progress = progress
 
     def start_bundle(self) -> None:
         settings = self._settings
         self._api = EnrichmentApi(settings.url, settings.concurrency, settings.timeout)
         self._crew = Crew(settings.concurrency)
         self._client = EnrichmentClient(settings, self._api, self._crew.clock)
-        self._progress = ProgressFile(self._progress_folder)
-        self._progress_lock = threading.Lock()
+        self._counts = PartCounts(self._progress.reporter())
         self._kept = 0
 
     def process(self, part: Part) -> None:
@@ -64,29 +61,25 @@ class EnrichParts(beam.DoFn):
             found = self._work.summary(number)
             if found is not None:
                 self._kept += 1
-                self._show(found)
+                self._counts.add(part.number, [found.failed])
             else:
-                self._crew.do(_Task(self, number, rows))
+                self._crew.do(_Task(self, part.number, number, rows))
 
     def finish_bundle(self) -> Iterator[Any]:
         self._crew.finish()
-        self._progress.close()
+        self._counts.close()
         self._api.close()
         counts = self._client.counts
         tally = Tally(self._kept, counts.calls, counts.retries)
         window = GlobalWindow()
         yield WindowedValue(tally, window.max_timestamp(), [window])
 
-    def enrich(self, number: int, rows: list[Row]) -> None:
+    def enrich(self, part: int, number: int, rows: list[Row]) -> None:
         """Finish one batch."""
         results = enrich_rows(rows, self._client.enrich)
         summary = summary_of(results)
         self._work.write_batch(number, summary, encode_results(results))
-        self._show(summary)
-
-    def _show(self, batch: BatchSummary) -> None:
-        with self._progress_lock:
-            self._progress.add(0, batch.contacts, sum(batch.by_reason.values()))
+        self._counts.add(part, [summary.failed])
 
 
 @dataclass(frozen=True)
@@ -94,11 +87,12 @@ class _Task:
     """One batch for a thread of the crew."""
 
     stage: EnrichParts
+    part: int
     number: int
     rows: list[Row]
 
     def __call__(self) -> None:
-        self.stage.enrich(self.number, self.rows)
+        self.stage.enrich(self.part, self.number, self.rows)
 
 
 class Publish(beam.DoFn):
