@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -105,31 +105,70 @@ class EngineSection(_Section):
     maven: str = "https://repo.maven.apache.org/maven2"
 
 
+_JwksAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+
+
 class AuthSection(_Section):
     """Who is let in: what a token must be, and where the keys are that it is checked by.
 
-    ``jwks_url`` is where an issuer publishes its keys; ``keys_parameter`` names the parameter that
-    holds shared keys. With neither, a key made on this machine signs and checks, which is for
-    development only.
+    ``keys_parameter`` names the parameter that holds shared keys; ``issuer`` is who signs with
+    them. ``jwks_url`` is where another issuer, ``jwks_issuer``, publishes its keys, which are
+    taken for ``jwks_algorithms`` only. With neither, a key made on this machine signs and checks,
+    which is for development only. Clocks may differ by ``leeway_seconds``.
     """
 
-    issuer: str = "lethe"
-    audience: str = "lethe"
+    issuer: str = Field(default="lethe", min_length=1)
+    audience: str = Field(default="lethe", min_length=1)
+    keys_parameter: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{0,62}$")
     jwks_url: str | None = None
-    keys_parameter: str | None = None
+    jwks_issuer: str | None = Field(default=None, min_length=1)
+    jwks_algorithms: tuple[_JwksAlgorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
+    leeway_seconds: float = Field(default=30, ge=0, le=300)
 
     @property
     def has_keys(self) -> bool:
         """Whether somebody has said what keys are to be trusted."""
         return self.jwks_url is not None or self.keys_parameter is not None
 
+    @property
+    def takes_shared_keys(self) -> bool:
+        """Whether tokens signed by a shared key are taken."""
+        return self.keys_parameter is not None or self.jwks_url is None
+
+    @model_validator(mode="after")
+    def _name_the_other_issuer(self) -> AuthSection:
+        if (self.jwks_url is None) != (self.jwks_issuer is None):
+            raise ValueError("jwks_url and jwks_issuer go together: set both, or neither")
+        return self
+
 
 class LimitsSection(_Section):
-    """How much is taken of one client: bodies in bytes, JSON by its depth and values."""
+    """How much is taken of one client: bodies in bytes, JSON by its depth and values, requests.
+
+    Rates are written as ``10/s``, ``600/m``, ``50/10m``, ``1000/h``, or ``none``: of one
+    ``address``, of one ``principal``, of ``everything`` together, and of one principal at one of
+    the ``endpoints``, named as ``POST /v1/enrichment``.
+    """
 
     body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)
     json_depth: int = Field(default=20, ge=2, le=200)
     json_values: int = Field(default=100_000, ge=100)
+    address: str = "3000/m"
+    principal: str = "3000/m"
+    everything: str = "30000/m"
+    endpoints: dict[str, str] = Field(default_factory=dict)
+
+
+class IdempotencySection(_Section):
+    """Requests with an ``Idempotency-Key``: how long an answer is kept, in seconds.
+
+    ``lock_seconds`` is how long a repeat waits for a process that died at its work.
+    """
+
+    keep_seconds: int = Field(default=24 * 3600, ge=60)
+    lock_seconds: int = Field(default=60, ge=5)
 
 
 class SocketsSection(_Section):
@@ -139,10 +178,27 @@ class SocketsSection(_Section):
 
 
 class EnrichmentSection(_Section):
-    """Enrichment as the service does it: the API that is asked, and how many run at once."""
+    """Enrichment as the service does it: the API that is asked, and what is taken and kept.
+
+    ``max_running`` jobs run at once, on all machines together; one whose run is lost gets
+    ``max_attempts`` in all. ``patience_seconds`` is how long a run waits for an API that takes no
+    calls. ``max_contacts`` may stand in a request itself, ``max_upload_bytes`` in an upload.
+    ``url_seconds`` is how long addresses that are signed can be used, ``upload_hours`` how long an
+    upload is kept that is not used, ``keep_days`` how long a finished job and its output.
+    """
 
     api: str | None = None
+    concurrency: int = Field(default=32, ge=1, le=512)
+    timeout_seconds: float = Field(default=10.0, gt=0)
+    patience_seconds: float = Field(default=3600.0, gt=0)
+    rate: float | None = Field(default=None, gt=0)
     max_running: int = Field(default=2, ge=1)
+    max_attempts: int = Field(default=3, ge=1)
+    max_contacts: int = Field(default=10_000, ge=1)
+    max_upload_bytes: int = Field(default=5 * 1024**3, ge=1024, le=5 * 1024**3)
+    url_seconds: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
+    upload_hours: int = Field(default=24, ge=1)
+    keep_days: int = Field(default=30, ge=1)
 
 
 class ObserveSection(_Section):
@@ -172,6 +228,7 @@ class ServiceSection(_Section):
     check_seconds: float = Field(default=2.0, gt=0)
     auth: AuthSection = AuthSection()
     limits: LimitsSection = LimitsSection()
+    idempotency: IdempotencySection = IdempotencySection()
     sockets: SocketsSection = SocketsSection()
     enrichment: EnrichmentSection = EnrichmentSection()
     observe: ObserveSection = ObserveSection()

@@ -16,8 +16,11 @@ from schemas.errors import LetheError
 
 COMMANDS = (
     "generate", "deliver", "replay", "log", "schemas", "schedule", "runs", "engine", "enrich",
-    "mock-api",
+    "mock-api", "job",
 )  # fmt: skip
+
+HIDDEN = frozenset({"job"})
+"""Commands that Lethe starts itself."""
 
 
 def build_app(wanted: str | None = None) -> typer.Typer:
@@ -37,7 +40,7 @@ def build_app(wanted: str | None = None) -> typer.Typer:
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
-            app.command(name)(module.command)
+            app.command(name, hidden=name in HIDDEN)(module.command)
     return app
 
 

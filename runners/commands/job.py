@@ -1,0 +1,18 @@
+"""``lethe job``: what the service starts for each job; not for people."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def command(job_id: Annotated[str, typer.Argument(metavar="ID", help="The job.")]) -> None:
+    """Do the work of a job of the service, which starts this itself."""
+    from config.settings import load_settings
+    from runners.jobs import run_job
+    from runners.logs import configure_logs
+
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    run_job(job_id, settings)
