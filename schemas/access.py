@@ -7,6 +7,7 @@ reach and looks at nothing beyond it, so that what is out of reach is not there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +22,12 @@ class Scope(StrEnum):
     ORGANIZATION = "organization"
     ALL = "all"
 
+
+SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:|-]{0,127}")
+"""What a subject may look like. An address does not: logs and files name subjects."""
+
+ORGANIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What an organisation's name may look like; it can stand in a key of a file as it is."""
 
 _WIDTH = {scope: width for width, scope in enumerate(Scope)}
 
@@ -138,6 +145,20 @@ class Principal:
         if scope is Scope.ALL:
             return Reach(None)
         return Reach(self.organization, self.subject if scope is Scope.OWN else None)
+
+
+def check_names(subject: str, organization: str) -> None:
+    """Raises ``UsageError``, which does not repeat them, if these cannot name anybody."""
+    if not SUBJECT.fullmatch(subject):
+        raise UsageError(
+            "the subject must be 1 to 128 letters, digits or . _ : | - and begin with a letter "
+            "or digit: name a user or a machine, not an address"
+        )
+    if not ORGANIZATION.fullmatch(organization):
+        raise UsageError(
+            "the organization must be 1 to 64 letters, digits or _ - and begin with a letter "
+            "or digit"
+        )
 
 
 def rights_of(roles: Iterable[str], further: Iterable[Right] = ()) -> frozenset[Right]:

@@ -1,0 +1,97 @@
+"""Counts requests, and remembers who is over a limit until they may come again.
+
+So a flood is turned away from memory, and its refused requests do not count.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import structlog
+from cachetools import TLRUCache
+
+from schemas.errors import StoreError
+from service.limits.policy import Rule
+from service.limits.sliding_window import Standing, standing
+from stores.state.service_port import RequestCounters
+
+_PAUSE = 5.0
+"""Seconds without counting after the counters failed, so that requests do not wait for them."""
+
+_SAID_EVERY = 60.0
+_MOST_REMEMBERED = 10_000
+
+_log = structlog.get_logger()
+
+
+class Limiter:
+    """Counts requests for all rules at once. For any number of threads.
+
+    ``on_failure`` is called when counters could not be reached.
+    """
+
+    def __init__(
+        self,
+        counters: RequestCounters,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._counters = counters
+        self._now = now
+        self._monotonic = monotonic
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._over: TLRUCache[str, tuple[float, Standing]] = TLRUCache(
+            _MOST_REMEMBERED, _until, monotonic
+        )
+        self._paused_until = self._silent_until = float("-inf")
+
+    def remembered(self, rules: Sequence[Rule]) -> Standing | None:
+        """Where one stands who is known to be over one of these; asks nobody."""
+        with self._lock:
+            over = [self._over[rule.name] for rule in rules if rule.name in self._over]
+            left = self._monotonic()
+        if not over:
+            return None
+        until, found = max(over, key=lambda entry: entry[0])
+        return Standing(found.rate, 0, until - left, until - left)
+
+    def count(self, rules: Sequence[Rule]) -> Standing | None:
+        """Count a request; where it stands by the rule that leaves it least.
+
+        None if there is no rule, or nothing can be counted now.
+        """
+        if not rules or self._monotonic() < self._paused_until:
+            return None
+        now = self._now().timestamp()
+        try:
+            tallies = self._counters.count([rule.counted for rule in rules])
+        except StoreError as error:
+            self._pause(error)
+            return None
+        found = [
+            standing(rule.rate, tally, now) for rule, tally in zip(rules, tallies, strict=True)
+        ]
+        self._remember(rules, found)
+        return min(found, key=lambda place: (-(place.wait or 0.0), place.remaining))
+
+    def _remember(self, rules: Sequence[Rule], found: Sequence[Standing]) -> None:
+        for rule, place in zip(rules, found, strict=True):
+            if place.wait is not None:
+                with self._lock:
+                    self._over[rule.name] = (self._monotonic() + place.wait, place)
+
+    def _pause(self, error: StoreError) -> None:
+        now = self._monotonic()
+        self._paused_until = now + _PAUSE
+        if now >= self._silent_until:
+            self._silent_until = now + _SAID_EVERY
+            _log.warning("requests are not counted and pass unlimited", code=error.code)
+        self._on_failure()
+
+
+def _until(_name: str, entry: tuple[float, Standing], _now: float) -> float:
+    return entry[0]
