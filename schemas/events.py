@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, overload
+
+EVENTS_KEPT = timedelta(days=1)
+"""For so long whoever was away may go on from where they were."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,14 @@ class StoredEvent:
 
     place: int
     event: Event
+
+
+@overload
+def shown_time(time: datetime) -> str: ...
+@overload
+def shown_time(time: datetime | None) -> str | None: ...
+def shown_time(time: datetime | None) -> str | None:
+    """A time as clients are shown it: RFC 3339, in UTC, to the microsecond."""
+    if time is None:
+        return None
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

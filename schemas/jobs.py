@@ -16,6 +16,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from schemas.events import Event, Topic, shown_time
+
 
 class JobStatus(StrEnum):
     """Where a job is."""
@@ -68,8 +70,54 @@ class Job:
     cancel_requested_at: datetime | None = None
     error_code: str | None = None
     error_message: str | None = None
+    ended_at: datetime | None = None
     deleted_at: datetime | None = None
     version: int = 1
+
+    @property
+    def stands_for_repeats(self) -> bool:
+        """Whether somebody who asks for the same again may be given this job."""
+        if self.deleted_at is not None:
+            return False
+        if self.status.is_final:
+            return self.status is JobStatus.COMPLETED
+        return self.cancel_requested_at is None
+
+
+def shown_job(job: Job) -> dict[str, Any]:
+    """A job as clients see it, in answers and events alike. Pure."""
+    shown = {
+        "requestId": job.id,
+        "status": job.status.value,
+        "createdAt": shown_time(job.created_at),
+        "updatedAt": shown_time(job.updated_at),
+        "endedAt": shown_time(job.ended_at),
+        "totalBatches": job.total_batches,
+        "processedBatches": job.processed_batches,
+        "contacts": job.contacts,
+        "failedContacts": job.failed_contacts,
+        "outputFileKey": job.output_key,
+        "attempts": job.attempts,
+        "cancelRequested": job.cancel_requested_at is not None,
+        "version": job.version,
+    }
+    return {**shown, **_shown_error(job), **_shown_deletion(job)}
+
+
+def _shown_error(job: Job) -> dict[str, Any]:
+    if job.error_code is None:
+        return {}
+    return {"error": {"code": job.error_code, "message": job.error_message}}
+
+
+def _shown_deletion(job: Job) -> dict[str, Any]:
+    return {} if job.deleted_at is None else {"deletedAt": shown_time(job.deleted_at)}
+
+
+def event_of_job(job: Job) -> Event:
+    """What those who watch a job are told when it has become this."""
+    topic = Topic("job", job.id)
+    return Event(topic, job.version, job.organization, job.owner, job.updated_at, shown_job(job))
 
 
 @dataclass(frozen=True)
@@ -84,7 +132,10 @@ class JobEnd:
 
 @dataclass(frozen=True)
 class PartProgress:
-    """How far one part of a job's work is: absolute figures, so that telling them twice is once."""
+    """How far one part of a job's work is: absolute figures, so that telling them twice is once.
+
+    Of what is told of a part the greatest of each figure counts.
+    """
 
     part: int
     processed_batches: int

@@ -56,15 +56,25 @@ class Tally:
 
 @dataclass(frozen=True)
 class Counted:
-    """What to count: ``name``'s requests in periods of ``seconds``. Names hold no personal data."""
+    """What to count: ``name``'s requests in periods of ``seconds``. Names hold no personal data.
+
+    Periods lie alike for everybody: one is the whole number of ``seconds`` since 1970.
+    """
 
     name: str
     seconds: int
 
+    def period(self, now: datetime) -> int:
+        """The number of the period that this time lies in."""
+        return int(now.timestamp()) // self.seconds
+
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A machine's key; the key itself is not kept, only the SHA-256 of its 256 random bits."""
+    """A machine's key; the key itself is not kept, only the SHA-256 of its 256 random bits.
+
+    ``rights`` are those it has beside its roles', as ``schemas.access.Right`` writes them.
+    """
 
     id: str
     digest: str
@@ -74,3 +84,4 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    rights: tuple[str, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -33,10 +32,13 @@ def list_runs(
 ) -> None:
     """List the newest runs of this state store, whoever started them."""
     from runners.runs import as_seen
+    from schemas.access import Reach
+    from schemas.runs import RunQuery
     from stores.state.sql import utc_now
 
     with opened_state() as state:
-        found = [as_seen(run, utc_now()) for run in state.runs.latest(limit)]
+        newest = state.runs.find(RunQuery(limit), Reach(None))
+        found = [as_seen(run, utc_now()) for run in newest]
     if as_json:
         for run in found:
             print_json(run)
@@ -65,25 +67,15 @@ def show_run(
 @app.command("cancel")
 def cancel_run(run_id: RunId) -> None:
     """Ask a run to end. Its round ends with nothing half-done."""
+    from runners.runs import tell_to_end
     from schemas.errors import UsageError
 
     with opened_state() as state:
         run = _seen(state, run_id)
         if run.status.is_final or not state.runs.request_cancel(run_id):
             raise UsageError(f"run {run_id} cannot be cancelled: it is {run.status}")
-        _signal(state, run_id)
+        tell_to_end(_seen(state, run_id))
     typer.echo(f"run {run_id} is asked to end")
-
-
-def _signal(state: State, run_id: str) -> None:
-    """Tell the process now, if it is one of this machine; else it looks for itself."""
-    from runners.runs import CANCEL
-    from stores.log import Owner
-
-    run = _seen(state, run_id)
-    owner = Owner(run.owner.host, run.owner.pid, run.owner.started)
-    if run.started_at is not None and owner.is_here() and owner.is_running():
-        os.kill(owner.pid, CANCEL)
 
 
 @contextmanager

@@ -1,30 +1,52 @@
 """A SQL database: transactions that are tried again, and errors that are safe to show.
 
 SQLite is used in WAL mode, so that readers never wait; a transaction that writes takes the write
-lock when it begins, so that it never fails half way because somebody else wrote meanwhile.
+lock when it begins, so that it never fails half way because somebody else wrote meanwhile. Threads
+of one process queue up for it at a lock of their own, before they take a connection: SQLite's way
+to wait is to sleep and look again, and writers that wait would keep connections from readers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import PoolProxiedConnection
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from schemas.errors import StoreError, StoreUnavailable, UsageError
 
 T = TypeVar("T")
 
-NEWEST = "first"
+NEWEST = "service"
 """The migration that ``stores.state.tables`` is in step with."""
 
 _BUSY_SECONDS = 1.0
 _ATTEMPTS = 8
+_QUEUE_SECONDS = 15.0
+"""How long a thread waits for the others of its process that write."""
+
+_POOL = {"pool_size": 8, "max_overflow": 24, "pool_timeout": 15.0}
+"""Connections that are kept, and those that more threads than these have for a moment."""
+
 _CONTENTION = frozenset({"40001", "40P01", "55P03"})
 """PostgreSQL: serialization failure, deadlock, lock not available."""
+
+_BEGIN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "sqlite": {
+        "read": ("BEGIN",),
+        "write": ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"),
+        "write lightly": ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"),
+    },
+    "postgresql": {"write lightly": ("SET LOCAL synchronous_commit TO off",)},
+}
+"""What a transaction of each kind begins with; on PostgreSQL the driver begins it."""
 
 
 class Database:
@@ -37,36 +59,67 @@ class Database:
         """Raises ``UsageError`` for a URL that is none, or whose driver is not installed."""
         self._engine = _engine(url)
         self._name = self._engine.url.render_as_string(hide_password=True)
+        self._writing = threading.Lock()
 
     def open(self) -> None:
         """Make the file and its folder if need be, and bring the tables up to date."""
-        if self._is_sqlite:
+        if self.is_sqlite:
             self._make_folder()
             # In no transaction: it cannot be changed within one.
-            self._retried(lambda: self._within("", _use_wal))
+            self._retried(lambda: self._within("set up", _use_wal))
         if self.read(_revision) != NEWEST:
             from stores.state.migrate import upgrade
 
             self.write(upgrade)
 
-    def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Do ``work`` in a transaction of its own, again if it met another one."""
-        return self._retried(lambda: self._within("BEGIN IMMEDIATE", work))
+    def write(self, work: Callable[[sa.Connection], T], durable: bool = True) -> T:
+        """Do ``work`` in a transaction of its own, again if it met another one.
+
+        What is not ``durable`` survives the death of all processes, but maybe not a power cut: it
+        does not wait for the disk.
+        """
+        kind = "write" if durable else "write lightly"
+
+        def attempt() -> T:
+            with self._turn():
+                return self._within(kind, work)
+
+        return self._retried(attempt)
 
     def read(self, work: Callable[[sa.Connection], T]) -> T:
         """As ``write``, for work that changes nothing."""
-        return self._retried(lambda: self._within("BEGIN", work))
+        return self._retried(lambda: self._within("read", work))
+
+    def own_connection(self) -> PoolProxiedConnection:
+        """A connection for one thread that keeps it, and begins transactions itself."""
+        with self._errors_shown():
+            connection = self._engine.raw_connection()
+            connection.detach()
+            return connection
 
     def close(self) -> None:
         self._engine.dispose()
 
     @property
-    def _is_sqlite(self) -> bool:
+    def is_sqlite(self) -> bool:
         return self._engine.dialect.name == "sqlite"
 
-    def _within(self, begin: str, work: Callable[[sa.Connection], T]) -> T:
+    def _turn(self) -> AbstractContextManager[None]:
+        """This process's turn to write, where there is one writer at a time anyway."""
+        return self._queued() if self.is_sqlite else nullcontext()
+
+    @contextmanager
+    def _queued(self) -> Iterator[None]:
+        if not self._writing.acquire(timeout=_QUEUE_SECONDS):
+            raise StoreUnavailable(f"state store {self._name}: too many wait to write to it")
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    def _within(self, kind: str, work: Callable[[sa.Connection], T]) -> T:
         with self._engine.connect() as connection:
-            connection.execution_options(lethe_begin=begin)
+            connection.execution_options(lethe_kind=kind)
             with connection.begin():
                 return work(connection)
 
@@ -77,10 +130,17 @@ class Database:
             wait=wait_random_exponential(multiplier=0.02, max=1.0),
             reraise=True,
         )
-        try:
+        with self._errors_shown():
             return retrying(work)
+
+    @contextmanager
+    def _errors_shown(self) -> Iterator[None]:
+        try:
+            yield
         except DBAPIError as error:
             raise self._shown(error) from None
+        except sa.exc.TimeoutError:
+            raise StoreUnavailable(f"state store {self._name}: no connection is free") from None
         except SQLAlchemyError as error:
             raise StoreError(f"state store {self._name}: {type(error).__name__}") from None
 
@@ -115,14 +175,14 @@ def _engine(url: str) -> sa.Engine:
         ) from None
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _leave_transactions_to_us)
-        sa.event.listen(engine, "begin", _begin)
+    sa.event.listen(engine, "begin", _begin)
     return engine
 
 
 def _options(url: str) -> dict[str, Any]:
     if url.startswith("sqlite"):
-        return {"connect_args": {"timeout": _BUSY_SECONDS}}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+        return {**_POOL, "connect_args": {"timeout": _BUSY_SECONDS}}
+    return {**_POOL, "pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
 
 
 def _leave_transactions_to_us(connection: Any, record: object) -> None:
@@ -132,13 +192,20 @@ def _leave_transactions_to_us(connection: Any, record: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    statement = connection.get_execution_options()["lethe_begin"]
-    if statement:
+    kind = connection.get_execution_options()["lethe_kind"]
+    for statement in _BEGIN[connection.dialect.name].get(kind, ()):
         connection.exec_driver_sql(statement)
 
 
 def _use_wal(connection: sa.Connection) -> None:
     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+
+def insert_into(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An insert that can say what is to be done about a row that is there already."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def _is_contention(error: BaseException) -> bool:

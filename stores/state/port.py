@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
+from schemas.access import Reach
 from schemas.errors import StoreError
-from schemas.runs import RunEnd, RunOwner, RunRecord
+from schemas.runs import RunEnd, RunOwner, RunQuery, RunRecord
 from schemas.schedule import Lease, ScheduleEntry
 
 
@@ -24,16 +25,26 @@ class LeaseLost(StoreError):
 
 
 class RunStore(Protocol):
-    """Runs. Status changes that ``RunStatus.may_become`` forbids are refused, not made."""
+    """Runs. Each change that is told of raises ``version`` and writes an event, in one transaction.
+
+    ``schemas.run_changes`` says what a change makes of a run, which are refused, and which are
+    told of; ``schemas.runs.event_of_run`` is the event.
+    """
 
     def add(self, run: RunRecord) -> None:
         """Keep a new run. Raises ``StoreError`` if its id is taken."""
 
     def get(self, run_id: str) -> RunRecord | None:
-        """The run of this id, or None."""
+        """The run of this id, or None, whosever it is: for Lethe's own processes."""
 
-    def latest(self, limit: int) -> list[RunRecord]:
-        """The newest runs, newest first."""
+    def visible(self, run_id: str, reach: Reach) -> RunRecord | None:
+        """The run of this id, if it is within reach: for requests.
+
+        Runs that nobody asked the service for are within the reach of scope ``all`` alone.
+        """
+
+    def find(self, query: RunQuery, reach: Reach) -> list[RunRecord]:
+        """Runs within reach, newest first."""
 
     def begin(self, run_id: str, owner: RunOwner) -> bool:
         """Make a queued run ``owner``'s and running; whether it is now. Repeatable."""

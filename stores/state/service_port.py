@@ -6,23 +6,22 @@ for an id that does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from schemas.access import Reach
 from schemas.events import Event, StoredEvent, Topic
 from schemas.jobs import Job, JobEnd, JobQuery, PartProgress
 from schemas.requests import ApiKey, Claim, Counted, StoredResponse, Tally
 
-Shown = Callable[[Job], Mapping[str, Any]]
-"""What clients are shown of a job: the payload of its events. Pure."""
-
 
 class JobStore(Protocol):
     """Jobs. Each change raises ``version`` and writes an event, in one transaction.
 
-    A change that ``JobStatus.may_become`` forbids is refused, not made.
+    ``schemas.job_changes`` says what a change makes of a job, and which are refused; what it gives
+    back unchanged is left as it is, without an event. ``schemas.jobs.event_of_job`` is the event.
     """
 
     def add(self, jobs: Sequence[Job]) -> None:
@@ -31,8 +30,9 @@ class JobStore(Protocol):
     def add_once(self, job: Job) -> Job:
         """Keep a new job, unless its organization has one of its kind and fingerprint already.
 
-        Returns the job that is there now: this one, or the one before, which is queued, running or
-        completed, and not deleted. Of several callers at once one adds.
+        Returns the job that is there now: this one, or the newest one before that
+        ``Job.stands_for_repeats``. Of several callers at once one adds. Jobs that were added by
+        ``add`` count too, and a job's fingerprint is the one that its run has told.
         """
 
     def get(self, job_id: str, reach: Reach) -> Job | None:
@@ -59,7 +59,10 @@ class JobStore(Protocol):
         """Note what a run found in the input. None if the job is not this run's any more."""
 
     def report(self, job_id: str, progress: PartProgress) -> None:
-        """Note how far a part is, if that is further than was known. Writes no event."""
+        """Note how far a part is, each figure if it is greater than was known. Writes no event.
+
+        Nothing is kept of a job that has ended.
+        """
 
     def advance(self, job_id: str, run_id: str) -> Job | None:
         """Add up what the parts have reported; an event only if that changed something.
@@ -68,20 +71,29 @@ class JobStore(Protocol):
         """
 
     def finish(self, job_id: str, run_id: str | None, end: JobEnd) -> Job | None:
-        """End a job, once; None if it has ended, or is not this run's."""
+        """End a job, once, with what its parts have reported; their figures go.
+
+        None if it has ended, or is not this run's; ``run_id`` None ends it whosever it is.
+        """
 
     def request_cancel(self, job_id: str, reach: Reach, at_once: bool) -> Job | None:
-        """Ask that a job end; ``at_once`` ends it if it is queued. None if there is none."""
+        """Ask that a job end; ``at_once`` ends it if it is queued.
+
+        None if there is none, or it has ended. Asked again, it gives the job as it is.
+        """
 
     def delete(self, job_id: str, reach: Reach) -> bool:
-        """Take a job out of sight; asks a job that has not ended to end. False if there is none."""
+        """Take a job out of sight; one that runs is asked to end, a queued one is cancelled.
+
+        False if there is none.
+        """
 
     def prune(self, before: datetime) -> list[Job]:
         """Forget jobs that ended before this time, and return them, for their files."""
 
 
 class Outbox(Protocol):
-    """Events, kept for a while."""
+    """Events, kept for ``schemas.events.EVENTS_KEPT``."""
 
     def append(self, event: Event) -> None:
         """Add an event that belongs to no other change, such as one of a run."""
@@ -131,10 +143,16 @@ class IdempotencyStore(Protocol):
 
 
 class RequestCounters(Protocol):
-    """Counts of requests, shared by all processes: what a sliding window is estimated from."""
+    """Counts of requests, shared by all processes: what a sliding window is estimated from.
+
+    They survive the death of all processes, but need not survive a power cut.
+    """
 
     def count(self, counted: Sequence[Counted]) -> list[Tally]:
-        """Count one request under each name, in one round trip; the tallies with it counted."""
+        """Count one request under each name, in one round trip; the tallies with it counted.
+
+        Tallies come in the order of what was given; each is to be given once.
+        """
 
     def prune(self) -> int:
         """Forget periods that no window looks at any more; how many."""
@@ -156,8 +174,20 @@ class ApiKeyStore(Protocol):
         """Have a key end now; False if there is none, or it has ended."""
 
 
+@dataclass(frozen=True)
+class Pruned:
+    """How much was forgotten."""
+
+    events: int
+    answers: int
+    counters: int
+
+
 class ServiceState(Protocol):
-    """All aggregates of the service, in one place."""
+    """All aggregates of the service, in one place.
+
+    Open it in each process: connections do not survive a fork.
+    """
 
     @property
     def jobs(self) -> JobStore: ...
@@ -173,3 +203,9 @@ class ServiceState(Protocol):
 
     @property
     def api_keys(self) -> ApiKeyStore: ...
+
+    def prune(self, now: datetime) -> Pruned:
+        """Forget events, answers and counters that are past their time; to be called hourly.
+
+        Jobs and runs are pruned by whoever clears their files and logs away as well.
+        """

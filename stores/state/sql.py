@@ -6,8 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from schemas.events import EVENTS_KEPT
 from stores.state.database import Database
+from stores.state.service_port import Pruned
+from stores.state.sql_jobs import SqlJobs
 from stores.state.sql_leases import SqlLeases
+from stores.state.sql_outbox import SqlOutbox
+from stores.state.sql_requests import SqlApiKeys, SqlIdempotency, SqlRequestCounters
 from stores.state.sql_runs import SqlRuns
 from stores.state.sql_schedule import SqlScheduleHistory
 
@@ -18,12 +23,28 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class SqlState:
-    """All aggregates of one database."""
+    """All aggregates of one database. Open it in each process: connections survive no fork."""
 
     runs: SqlRuns
     leases: SqlLeases
     history: SqlScheduleHistory
-    close: Callable[[], None]
+    jobs: SqlJobs
+    outbox: SqlOutbox
+    idempotency: SqlIdempotency
+    counters: SqlRequestCounters
+    api_keys: SqlApiKeys
+    database: Database
+
+    def prune(self, now: datetime) -> Pruned:
+        """See ``stores.state.service_port.ServiceState``."""
+        return Pruned(
+            self.outbox.prune(now - EVENTS_KEPT), self.idempotency.prune(), self.counters.prune()
+        )
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.outbox.close()
+        self.database.close()
 
 
 def open_state(url: str, clock: Callable[[], datetime] = utc_now) -> SqlState:
@@ -37,5 +58,10 @@ def open_state(url: str, clock: Callable[[], datetime] = utc_now) -> SqlState:
         SqlRuns(database, clock),
         SqlLeases(database, clock),
         SqlScheduleHistory(database, clock),
-        database.close,
+        SqlJobs(database, clock),
+        SqlOutbox(database),
+        SqlIdempotency(database, clock),
+        SqlRequestCounters(database, clock),
+        SqlApiKeys(database, clock),
+        database,
     )

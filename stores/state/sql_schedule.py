@@ -13,7 +13,8 @@ from schemas.runs import RunOwner, RunRecord, RunStatus
 from schemas.schedule import Lease, ScheduleEntry, ScheduleEvent
 from stores.state.database import Database
 from stores.state.sql_leases import check_lease
-from stores.state.sql_runs import change_run, insert_run, owner_columns
+from stores.state.sql_runs import insert_run, owner_columns
+from stores.state.tables import RUNS
 from stores.state.tables import SCHEDULE_HISTORY as HISTORY
 
 _NEWEST_FIRST = (HISTORY.c.due_at.desc(), HISTORY.c.sequence.desc(), HISTORY.c.job)
@@ -38,7 +39,8 @@ class SqlScheduleHistory:
         self._database.write(work)
 
     def hand_over(self, lease: Lease, run_id: str, owner: RunOwner) -> None:
-        change = change_run(run_id, (RunStatus.QUEUED,), owner_columns(owner))
+        queued = (RUNS.c.id == run_id) & (RUNS.c.status == RunStatus.QUEUED.value)
+        change = sa.update(RUNS).where(queued).values(**owner_columns(owner))
 
         def work(connection: sa.Connection) -> None:
             check_lease(connection, lease, self._clock())

@@ -1,4 +1,4 @@
-"""The tables as the newest migration leaves them."""
+"""The tables as the newest migration leaves them; the service's are in ``service_tables``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,13 @@ RUNS = sa.Table(
     sa.Column("exit_status", sa.Integer),
     sa.Column("error_code", sa.String(64)),
     sa.Column("error_message", sa.Text),
+    sa.Column("organization", sa.String(255)),
+    sa.Column("requested_by", sa.String(255)),
+    sa.Column("job_id", sa.String(64)),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
     sa.Index("runs_by_time", "queued_at"),
+    sa.Index("runs_by_organization", "organization", "queued_at"),
+    sa.Index("runs_by_job", "job_id"),
 )
 
 LEASES = sa.Table(

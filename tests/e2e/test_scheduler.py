@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from runners.runs import is_gone
-from schemas.runs import RunRecord, RunStatus
+from schemas.access import Reach
+from schemas.runs import RunQuery, RunRecord, RunStatus
 from schemas.schedule import ScheduleEntry, ScheduleEvent
 from stores.state.port import State
 from stores.state.sql import open_state, utc_now
@@ -90,7 +91,7 @@ class Cluster:
         return [entry for entry in entries if entry.event is ScheduleEvent.STARTED]
 
     def runs(self) -> list[RunRecord]:
-        return self.state().runs.latest(1000)[::-1]
+        return self.state().runs.find(RunQuery(1000), Reach(None))[::-1]
 
 
 def eventually(look: Callable[[], Any], seconds: float = 40) -> Any:

@@ -15,7 +15,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from schemas.access import Reach
 from schemas.errors import StoreError, StoreUnavailable, UsageError
+from schemas.runs import RunQuery
 from stores.state.database import NEWEST, Database
 from stores.state.migrate import alembic_config
 from stores.state.sql import open_state
@@ -115,4 +117,4 @@ def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     state = open_state(f"sqlite:///{path}")
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert state.runs.latest(1) == []
+        assert state.runs.find(RunQuery(1), Reach(None)) == []

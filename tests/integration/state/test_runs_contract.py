@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas.access import Reach
 from schemas.errors import StoreError
-from schemas.runs import RunEnd, RunOwner, RunStatus
+from schemas.runs import RunEnd, RunOwner, RunQuery, RunStatus
 from stores.state.port import State
 from tests.integration.state.records import OWNER, START, Clock, run
 
@@ -121,7 +122,7 @@ def test_a_request_to_cancel_is_seen_by_the_owner(state: State, clock: Clock) ->
 def test_newest_runs_come_first(state: State) -> None:
     for number in range(4):
         state.runs.add(run(f"r{number}", queued_at=START + timedelta(microseconds=number)))
-    assert [found.id for found in state.runs.latest(3)] == ["r3", "r2", "r1"]
+    assert [found.id for found in state.runs.find(RunQuery(3), Reach(None))] == ["r3", "r2", "r1"]
 
 
 def test_only_runs_that_ended_before_are_forgotten(state: State, clock: Clock) -> None:
@@ -131,7 +132,7 @@ def test_only_runs_that_ended_before_are_forgotten(state: State, clock: Clock) -
     clock.pass_by(60)
     state.runs.finish("new", SUCCESS)
     assert [gone.id for gone in state.runs.prune(clock.now)] == ["old"]
-    assert {found.id for found in state.runs.latest(9)} == {"new", "alive"}
+    assert {found.id for found in state.runs.find(RunQuery(9), Reach(None))} == {"new", "alive"}
 
 
 STEPS = st.lists(st.sampled_from(["begin", "beat", "cancel", *FINAL]), max_size=8)
@@ -141,7 +142,7 @@ STEPS = st.lists(st.sampled_from(["begin", "beat", "cancel", *FINAL]), max_size=
 @given(steps=STEPS)
 def test_a_status_never_goes_back(state: State, steps: list[str]) -> None:
     """Whatever is asked of a run, in whatever order, and by whomever."""
-    run_id = f"r{len(state.runs.latest(100_000))}"
+    run_id = f"r{len(state.runs.find(RunQuery(100_000), Reach(None)))}"
     state.runs.add(run(run_id))
     before = RunStatus.QUEUED
     for step in steps:

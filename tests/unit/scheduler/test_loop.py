@@ -16,8 +16,9 @@ from runners.runs import BEAT_EVERY, CANCEL, owner_here
 from runners.scheduler import loop
 from runners.scheduler.config import Schedule
 from runners.scheduler.loop import LOST_AFTER, Place, Scheduler
+from schemas.access import Reach
 from schemas.errors import StoreError, StoreUnavailable
-from schemas.runs import RunOwner, RunRecord, RunStatus
+from schemas.runs import RunOwner, RunQuery, RunRecord, RunStatus
 from schemas.schedule import ScheduleEvent
 from stores.state.sql import SqlState, open_state
 
@@ -103,7 +104,7 @@ class World:
             scheduler.step()
 
     def runs(self) -> list[RunRecord]:
-        return self.state.runs.latest(100)[::-1]
+        return self.state.runs.find(RunQuery(100), Reach(None))[::-1]
 
     def events(self) -> list[ScheduleEvent]:
         return [entry.event for entry in self.state.history.entries("default", None, 100)][::-1]

@@ -19,8 +19,9 @@ from config.settings import Settings, StateSection
 from runners import runs
 from runners.report import Report
 from runners.runs import CANCEL, RUN_ID, counts_of, owner_here, recorded_run, state_of
+from schemas.access import Reach
 from schemas.errors import InputError, StoreUnavailable
-from schemas.runs import RunEnd, RunOwner, RunRecord, RunStatus
+from schemas.runs import RunEnd, RunOwner, RunQuery, RunRecord, RunStatus
 from stores.state.port import State
 from stores.state.sql import utc_now
 
@@ -47,7 +48,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def only_run(state: State) -> RunRecord:
-    (found,) = state.runs.latest(9)
+    (found,) = state.runs.find(RunQuery(9), Reach(None))
     return found
 
 
@@ -81,7 +82,12 @@ def test_a_run_that_works_has_succeeded_with_its_counts(settings: Settings, stat
 def test_a_run_is_seen_while_it_runs(settings: Settings, state: State) -> None:
     with recorded_run("deliver", settings) as run:
         run.add({"read": 3})
-        eventually(lambda: [found.counts for found in state.runs.latest(1)] == [{"read": 3}])
+        eventually(
+            lambda: (
+                [found.counts for found in state.runs.find(RunQuery(1), Reach(None))]
+                == [{"read": 3}]
+            )
+        )
         assert only_run(state).status is RunStatus.RUNNING
 
 
@@ -114,7 +120,7 @@ def test_an_interrupted_run_is_cancelled(settings: Settings, state: State) -> No
 
 def test_a_request_to_cancel_ends_the_run(settings: Settings, state: State) -> None:
     def work() -> None:
-        eventually(lambda: bool(state.runs.latest(1)))
+        eventually(lambda: bool(state.runs.find(RunQuery(1), Reach(None))))
         state.runs.request_cancel(only_run(state).id)
         time.sleep(20)
 
@@ -221,7 +227,7 @@ def test_old_runs_are_forgotten_when_another_ends(tmp_path: Path, state: State) 
     state.runs.finish("old", RunEnd(RunStatus.SUCCEEDED))
     eventually(lambda: utc_now() > only_run(state).queued_at)
     runs.prune_runs(state, utc_now())
-    assert state.runs.latest(9) == []
+    assert state.runs.find(RunQuery(9), Reach(None)) == []
 
 
 SCRIPT = """
@@ -246,7 +252,11 @@ def child(settings: Settings) -> subprocess.Popen[str]:
 
 def test_a_run_whose_process_was_killed_is_shown_as_lost(settings: Settings, state: State) -> None:
     process = child(settings)
-    eventually(lambda: [run.status for run in state.runs.latest(1)] == [RunStatus.RUNNING])
+    eventually(
+        lambda: (
+            [run.status for run in state.runs.find(RunQuery(1), Reach(None))] == [RunStatus.RUNNING]
+        )
+    )
     assert not runs.is_gone(only_run(state), utc_now())
     process.kill()
     process.communicate()
