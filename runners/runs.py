@@ -17,7 +17,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -174,6 +174,17 @@ def is_gone(run: RunRecord, now: datetime) -> bool:
 def as_seen(run: RunRecord, now: datetime) -> RunRecord:
     """The run, shown as lost if its process is gone."""
     return replace(run, status=RunStatus.LOST) if is_gone(run, now) else run
+
+
+def tell_to_end(run: RunRecord) -> None:
+    """Tell a run that was asked to end, if its process is one of this machine.
+
+    One that is elsewhere, or has not begun, finds the request in its record.
+    """
+    owner = Owner(run.owner.host, run.owner.pid, run.owner.started)
+    if run.started_at is not None and owner.is_here() and owner.is_running():
+        with suppress(ProcessLookupError):
+            os.kill(owner.pid, CANCEL)
 
 
 def prune_runs(state: State, before: datetime) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 from config.settings import load_settings
 from runners.logs import configure_logs
+from service import background
+
+_JOIN_SECONDS = 5.0
 
 _settings = load_settings()
 _service = _settings.service
 configure_logs(_settings.log_level)
 
-worker_class = "gthread"
+worker_class = "service.worker.Worker"
 workers = _service.workers
 threads = _service.threads
 worker_connections = 4 * _service.threads
@@ -25,18 +27,9 @@ proc_name = "lethe"
 loglevel = "warning"
 
 
-def post_worker_init(worker: Any) -> None:
-    """Have a worker that is asked to end tell its threads, before gunicorn waits for requests."""
-    wiring = worker.wsgi.extensions["lethe"]
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        _set_before(number, wiring.closing.set)
-
-
-def _set_before(number: signal.Signals, tell: Any) -> None:
-    proceed: Any = signal.getsignal(number)
-
-    def handle(*arguments: Any) -> None:
-        tell()
-        proceed(*arguments)
-
-    signal.signal(number, handle)
+def worker_exit(server: Any, worker: Any) -> None:
+    """Have a worker's threads end what they are at."""
+    del server
+    app = getattr(worker, "wsgi", None)
+    if app is not None:
+        background.join(app.extensions["lethe"].threads, _JOIN_SECONDS)

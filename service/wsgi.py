@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from flask import Flask
 
 from config.settings import load_settings
@@ -10,13 +14,20 @@ from service.app import create_app
 from service.bootstrap import wire
 
 
+@dataclass(frozen=True)
+class Process:
+    """What gunicorn's hooks need of a worker's application."""
+
+    closing: threading.Event
+    threads: Sequence[threading.Thread]
+
+
 def application() -> Flask:
     """The application, warm: built, connected, and with its threads running."""
     wiring = wire(load_settings())
     app = create_app(wiring)
-    app.extensions["lethe"] = wiring
     _warm_up(app)
-    background.start(wiring)
+    app.extensions["lethe"] = Process(wiring.closing, background.start(wiring))
     return app
 
 

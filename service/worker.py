@@ -1,0 +1,85 @@
+"""gunicorn's worker of threads, with two things of our own.
+
+Requests that are no HTTP are answered in our shape, without repeating them, and logged without
+what they held. And threads that wait are told as soon as the worker is asked to end.
+"""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+from gunicorn import util
+from gunicorn.http import errors as http
+from gunicorn.workers.gthread import ThreadWorker
+
+from service.correlation import HEADER
+from service.errors import Fault
+
+_log = structlog.get_logger()
+
+_FAULTS: dict[type[Exception], Fault] = {
+    http.LimitRequestLine: Fault(414, "uri_too_long", "the address is longer than is taken"),
+    http.LimitRequestHeaders: Fault(
+        431, "request_header_fields_too_large", "the headers are larger than is taken"
+    ),
+    http.UnsupportedTransferCoding: Fault(
+        501, "not_implemented", "this transfer coding is not known here"
+    ),
+    http.ExpectationFailed: Fault(417, "expectation_failed", "this expectation is not met here"),
+    http.ParseException: Fault(400, "bad_request", "this is no well-formed HTTP request"),
+}
+_MISTAKE = Fault(500, "internal", "something went wrong here")
+
+
+class Worker(ThreadWorker):
+    """One worker process."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: let requests under way end, and those that wait know."""
+        self._begin_to_close()
+        super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """SIGQUIT and SIGINT: end at once."""
+        self._begin_to_close()
+        super().handle_quit(sig, frame)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+        """Answer what never became a request of the application."""
+        del req, addr
+        fault = fault_of(exc)
+        _log.warning("a connection did not bring a request", error=type(exc).__name__)
+        try:
+            util.write_nonblock(client, answer_to(fault, uuid.uuid4().hex, datetime.now(UTC)))
+        except OSError as error:
+            _log.debug("a refusal could not be sent", error=type(error).__name__)
+
+    def _begin_to_close(self) -> None:
+        app = getattr(self, "wsgi", None)
+        if app is not None:
+            app.extensions["lethe"].closing.set()
+
+
+def fault_of(error: Exception) -> Fault:
+    """What is said of a request that gunicorn could not read."""
+    for kind, fault in _FAULTS.items():
+        if isinstance(error, kind):
+            return fault
+    return _MISTAKE
+
+
+def answer_to(fault: Fault, correlation: str, at: datetime) -> bytes:
+    """The whole answer, after which the connection is closed."""
+    body = msgspec.json.encode(fault.body(correlation, at))
+    head = (
+        f"HTTP/1.1 {fault.status} {fault.code}\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
+        f"{HEADER}: {correlation}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
