@@ -25,7 +25,7 @@ from runners.cli import COMMANDS, build_app
 from runners.commands.options import parse_duration
 from schemas.errors import UsageError
 
-NOT_JOBS = frozenset({"schedule", "runs", "job"})
+NOT_JOBS = frozenset({"schedule", "runs", "job", "serve"})
 """Commands that make no sense as a job."""
 
 _OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
