@@ -26,20 +26,27 @@ from werkzeug.routing import UnicodeConverter
 from service import bodies, context, correlation, errors, headers
 from service.answers import JsonProvider
 from service.bootstrap import Wiring
+from service.limits import enforce
+from service.observe import requests
 from service.openapi import Api
-from service.routes import docs, health
+from service.routes import docs, health, metrics, runs
 
 HOOKS: tuple[Callable[[Flask, Wiring], None], ...] = (
     correlation.install,
+    requests.install,
     headers.install,
     errors.install,
+    enforce.admit_by_address,
     context.install,
+    enforce.count_requests,
     bodies.install,
 )
 
 FEATURES: tuple[Callable[[Wiring], APIBlueprint | Blueprint], ...] = (
     health.blueprint,
     docs.blueprint,
+    metrics.blueprint,
+    runs.blueprint,
 )
 
 
@@ -50,7 +57,7 @@ class IdConverter(UnicodeConverter):
 
 
 def create_app(wiring: Wiring) -> Api:
-    """The application. Does no I/O."""
+    """The application. Does no I/O. Raises ``UsageError`` for a limit of no endpoint."""
     app = Api()
     app.json = JsonProvider(app)
     app.url_map.converters["id"] = IdConverter
@@ -59,6 +66,7 @@ def create_app(wiring: Wiring) -> Api:
         install(app, wiring)
     for blueprint in FEATURES:
         _register(app, blueprint(wiring))
+    enforce.check_endpoints(app, wiring.policy)
     return app
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +14,13 @@ from flask import Request
 from config.settings import Settings
 from runners.runs import state_folder, state_of
 from schemas.access import Principal
-from schemas.errors import NotAuthenticated
+from service.idempotency import Idempotency
+from service.limits.limiter import Limiter
+from service.limits.policy import Policy, policy_of
+from service.observe.observer import Observer
+from service.security.authenticate import build_authenticator
+from service.security.pseudonyms import Pseudonyms
+from service.security.tokens import Identity
 from stores.objects import ObjectStore, S3Settings, open_store
 from stores.parameters import ParameterStore, open_parameters
 from stores.state.port import State
@@ -33,7 +40,8 @@ class Wiring:
     """The objects that routes and hooks are given; a test replaces those it wants to.
 
     ``files`` is where uploads and results are, ``clock`` gives UTC. ``closing`` is set when the
-    process is asked to end: threads that wait should wait for it, too.
+    process is asked to end: threads that wait should wait for it, too. ``identify`` says whom a
+    token or an API key stands for, and raises ``NotAuthenticated``.
     """
 
     settings: Settings
@@ -42,19 +50,34 @@ class Wiring:
     parameters: ParameterStore
     clock: Callable[[], datetime]
     authenticate: Authenticator
+    identify: Callable[[str], Identity]
+    limiter: Limiter
+    policy: Policy
+    idempotency: Idempotency
+    observer: Observer
     closing: threading.Event = field(default_factory=threading.Event)
 
 
 def wire(settings: Settings) -> Wiring:
     """Build everything. Raises ``UsageError``, ``StoreUnavailable`` and ``StoreError``."""
     settings.service.require_keys()
+    service = settings.service
+    parameters = open_parameters(settings.parameters)
+    pseudonyms = Pseudonyms.of_parameters(parameters)
+    state = cast(Stores, state_of(settings))
+    authenticator = build_authenticator(service.auth, parameters, state.api_keys, utc_now)
     return Wiring(
         settings=settings,
-        state=cast(Stores, state_of(settings)),
+        state=state,
         files=file_store(settings),
-        parameters=open_parameters(settings.parameters),
+        parameters=parameters,
         clock=utc_now,
-        authenticate=refuse,
+        authenticate=authenticator,
+        identify=authenticator.identify,
+        limiter=Limiter(state.counters, utc_now, time.monotonic),
+        policy=policy_of(service.limits, pseudonyms),
+        idempotency=Idempotency(state.idempotency, pseudonyms, service.idempotency),
+        observer=Observer.of(service.observe, state.jobs, utc_now),
     )
 
 
@@ -66,9 +89,3 @@ def file_store(settings: Settings) -> ObjectStore:
     """Where uploads and results are kept. Does no I/O. Raises ``UsageError``."""
     place = settings.service.files or str(state_folder(settings) / "files")
     return open_store(place, S3Settings.of(settings.s3))
-
-
-def refuse(request: Request) -> Principal:
-    """Let nobody in."""
-    del request
-    raise NotAuthenticated("a token or an API key is needed")
