@@ -38,6 +38,16 @@ _POOL = {"pool_size": 8, "max_overflow": 24, "pool_timeout": 15.0}
 _CONTENTION = frozenset({"40001", "40P01", "55P03"})
 """PostgreSQL: serialization failure, deadlock, lock not available."""
 
+_POSTGRES = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+}
+"""Nobody waits for ever: for an answer, a lock, or a transaction of a process that stands still."""
+
 _BEGIN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "sqlite": {
         "read": ("BEGIN",),
@@ -182,7 +192,7 @@ def _engine(url: str) -> sa.Engine:
 def _options(url: str) -> dict[str, Any]:
     if url.startswith("sqlite"):
         return {**_POOL, "connect_args": {"timeout": _BUSY_SECONDS}}
-    return {**_POOL, "pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+    return {**_POOL, "pool_pre_ping": True, "connect_args": _POSTGRES}
 
 
 def _leave_transactions_to_us(connection: Any, record: object) -> None:

@@ -18,9 +18,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from stores.state.port import State
-from stores.state.sql import open_state
-from tests.integration.state.records import Clock
+from tests.integration.state.records import AnyState, Clock, opened
+
+SQL = ["sqlite", "postgresql"]
+KINDS = [*SQL]
+"""Every kind that the contract suite runs on."""
 
 _START_SECONDS = 30
 
@@ -30,23 +32,42 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=SQL)
+def sql_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
+    return _empty(request, tmp_path)
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty state store."""
+    return _empty(request, tmp_path)
+
+
+@pytest.fixture
+def state(url: str, clock: Clock) -> Iterator[AnyState]:
+    state = opened(url, clock)
+    yield state
+    state.close()
+
+
+def _empty(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'folder' / 'state.db'}"
-    server: str = request.getfixturevalue("postgres_url")
+    return empty_database(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> str:
+    """The URL of an empty database of PostgreSQL, for what it alone does."""
+    return empty_database(postgres_url)
+
+
+def empty_database(server: str) -> str:
     name = f"lethe_{uuid.uuid4().hex}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     return f"{server}/{name}"
-
-
-@pytest.fixture
-def state(url: str, clock: Clock) -> Iterator[State]:
-    state = open_state(url, clock)
-    yield state
-    state.close()
 
 
 @pytest.fixture(scope="session")

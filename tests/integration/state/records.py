@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from schemas.access import Reach
+from schemas.events import StoredEvent
+from schemas.jobs import Job, JobStatus
 from schemas.runs import RunOwner, RunRecord, RunStatus
 from schemas.schedule import ScheduleEntry, ScheduleEvent
+from stores.state.port import State
+from stores.state.service_port import ServiceState
+from stores.state.sql import open_state, utc_now
 
+T = TypeVar("T")
+
+ALL = Reach(None)
 START = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 OWNER = RunOwner("a-host", 4711, "99")
+
+
+class AnyState(State, ServiceState, Protocol):
+    """A state store of any kind, with all aggregates."""
+
+
+def opened(url: str, clock: Callable[[], datetime] = utc_now) -> AnyState:
+    """The state store of this URL, of whatever kind it is."""
+    return open_state(url, clock)
 
 
 class Clock:
@@ -43,3 +62,29 @@ def entry(minutes: float = 0, sequence: int = 0, **more: Any) -> ScheduleEntry:
     }
     due_at = START + timedelta(minutes=minutes)
     return ScheduleEntry(due_at=due_at, sequence=sequence, **{**known, **more})
+
+
+def job(job_id: str = "j1", **more: Any) -> Job:
+    """A queued job of ana's, of org-1."""
+    known: dict[str, Any] = {
+        "kind": "enrichment",
+        "organization": "org-1",
+        "owner": "ana",
+        "fingerprint": "f" * 64,
+        "status": JobStatus.QUEUED,
+        "created_at": START,
+        "updated_at": START,
+        "input_key": f"inputs/{job_id}.ndjson",
+    }
+    return Job(job_id, **{**known, **more})
+
+
+def there(found: T | None) -> T:
+    """What was found, as something has to be."""
+    assert found is not None
+    return found
+
+
+def events_of(state: ServiceState, kind: str = "job") -> list[StoredEvent]:
+    """All events of topics of this kind, in their order."""
+    return [stored for stored in state.outbox.after(0, 10_000) if stored.event.topic.kind == kind]

@@ -1,4 +1,4 @@
-"""Opening a state store: tables are made once, brought up to date, and errors are safe to show."""
+"""Opening a SQL store: tables are made once, brought up to date, and errors are safe to show."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ from stores.state.tables import METADATA
 from tests.integration.state.records import run
 
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def url(sql_url: str) -> str:
+    return sql_url
 
 
 def test_what_was_kept_is_there_when_it_is_opened_again(url: str) -> None:
