@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-import apache_beam as beam
-
+from runners.beam import beam
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:

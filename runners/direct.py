@@ -63,7 +63,7 @@ class DirectRunner:
         Raises the ``LetheError`` that a stage raised; any other exception is a bug's.
         """
         workers = min(self._workers, parts)
-        options = PipelineOptions(direct_num_workers=workers)
+        options = PipelineOptions(direct_num_workers=workers, pipeline_type_check=False)
         pipeline = beam.Pipeline(runner=self._runner(workers), options=options)
         build(pipeline)
         try:

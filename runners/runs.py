@@ -53,6 +53,10 @@ BEAT_EVERY = 15.0
 SILENT_FOR = timedelta(minutes=2)
 """After so long without a sign of life, a run on another machine is taken for lost."""
 
+_BEGIN_AFTER = 0.5
+"""Seconds after which a run is recorded. Loading the store takes a quarter of a second of this
+process, which until then has a pipeline to build, and later waits for its workers."""
+
 _END_WITHIN = 10.0
 """Seconds that a run's end waits for its record to be written."""
 
@@ -230,6 +234,7 @@ class _Watch:
             _warn("state store too slow")
 
     def _keep(self) -> None:
+        self._ended.wait(_BEGIN_AFTER)
         try:
             state = self._open_state(self._settings)
             self._begin(state)

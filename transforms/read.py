@@ -15,7 +15,7 @@ from transforms.decompress import TruncatedStream, pieces
 from transforms.detect import BOM
 from transforms.framing import SAMPLE, Frames, frame_lines, frame_stream
 
-BLOCK_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 8 * 1024 * 1024
 """Bytes of a block: enough to make vectors worth while, and not far beyond a processor's cache."""
 
 _OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")

@@ -232,6 +232,20 @@ class _AvroEncoder:
         self._writer.close()
 
 
+class _Group:
+    """The rows of a row group to be. Their bytes are counted once: asking Arrow takes its time."""
+
+    def __init__(self) -> None:
+        self.batches: list[Any] = []
+        self.rows = 0
+        self.size = 0
+
+    def add(self, rows: Any, size: int) -> None:
+        self.batches.append(rows)
+        self.rows += len(rows)
+        self.size += size
+
+
 class _RotatingWriter:
     """Writes a partition's rows into one file after another, each held to the rotation's limits."""
 
@@ -244,22 +258,22 @@ class _RotatingWriter:
         self._lake = lake
         self._output = lake.output
         self._sequence = 0
-        self._held: list[Any] = []
+        self._held = _Group()
         self._open: _OpenFile | None = None
 
     def add(self, rows: Any) -> Iterator[DataFile]:
         limit = self._output.rotation.rows
         while len(rows):
-            held = sum(map(len, self._held))
             written = self._open.rows if self._open is not None else 0
-            taken = rows.slice(0, min(limit - written - held, self._room(rows)))
-            self._held.append(taken)
+            size = rows.nbytes
+            taken = rows.slice(0, min(limit - written - self._held.rows, self._room(rows, size)))
+            self._held.add(taken, size * len(taken) // len(rows))
             rows = rows.slice(len(taken))
-            if self._is_group_full() or written + held + len(taken) >= limit:
+            if self._is_group_full() or written + self._held.rows >= limit:
                 yield from self._write_group()
 
     def finish(self) -> Iterator[DataFile]:
-        if self._held:
+        if self._held.rows:
             yield from self._write_group()
         if self._open is not None:
             yield self._close()
@@ -273,21 +287,20 @@ class _RotatingWriter:
         """Bytes of a full row group, as held in memory; fewer where files are to be smaller."""
         return min(ROW_GROUP_BYTES, max(self._output.rotation.size, _SMALLEST_GROUP_BYTES))
 
-    def _room(self, rows: Any) -> int:
-        """How many of some rows there is room for in the row group; at least one."""
-        free = self._group_bytes - sum(batch.nbytes for batch in self._held)
-        by_bytes = max(free * len(rows) // max(rows.nbytes, 1), 1)
-        return min(by_bytes, ROW_GROUP_ROWS - sum(map(len, self._held)))
+    def _room(self, rows: Any, size: int) -> int:
+        """How many of some rows of so many bytes the row group has room for; at least one."""
+        free = self._group_bytes - self._held.size
+        by_bytes = max(free * len(rows) // max(size, 1), 1)
+        return min(by_bytes, ROW_GROUP_ROWS - self._held.rows)
 
     def _is_group_full(self) -> bool:
-        rows = sum(map(len, self._held))
-        return rows >= ROW_GROUP_ROWS or sum(b.nbytes for b in self._held) >= self._group_bytes
+        return self._held.rows >= ROW_GROUP_ROWS or self._held.size >= self._group_bytes
 
     def _write_group(self) -> Iterator[DataFile]:
         if self._open is None:
             self._open = self._open_file()
-        self._open.add(pa.Table.from_batches(self._held))
-        self._held = []
+        self._open.add(pa.Table.from_batches(self._held.batches))
+        self._held = _Group()
         rotation = self._output.rotation
         if self._open.rows >= rotation.rows or self._open.sink.size >= rotation.size:
             yield self._close()
