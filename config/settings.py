@@ -201,11 +201,34 @@ class EnrichmentSection(_Section):
     keep_days: int = Field(default=30, ge=1)
 
 
+class MetricsAccess(StrEnum):
+    """Who may read ``/metrics``: holders of ``metrics:read``, or this machine without a token."""
+
+    RIGHT = "right"
+    LOOPBACK = "loopback"
+
+
+class SlowSection(_Section):
+    """From how many seconds on one operation is slow, and far too slow."""
+
+    warning_seconds: float = Field(gt=0)
+    critical_seconds: float = Field(gt=0)
+
+
 class ObserveSection(_Section):
-    """What is told of the service's work. Times are in seconds."""
+    """What is told of the service's work. Times are in seconds.
+
+    ``operations`` gives operations, by name, thresholds of their own. With ``cloudwatch_namespace``
+    a log line an operation is written that CloudWatch makes metrics of. With ``otlp_endpoint``,
+    such as ``http://localhost:4318``, traces are sent there.
+    """
 
     warning_seconds: float = Field(default=0.5, gt=0)
     critical_seconds: float = Field(default=2.0, gt=0)
+    operations: dict[str, SlowSection] = Field(default_factory=dict)
+    metrics: MetricsAccess = MetricsAccess.RIGHT
+    cloudwatch_namespace: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_./#:-]{1,255}$")
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^@\s]+$")
 
 
 class ServiceSection(_Section):

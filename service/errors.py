@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, g
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from werkzeug.exceptions import HTTPException
@@ -108,6 +108,7 @@ def install(app: Flask, wiring: Wiring) -> None:
 
     def tell(error: Exception) -> Response:
         fault = fault_of(error)
+        g.error_code = fault.code
         _note(error, fault)
         return answer(fault.body(correlation_id(), wiring.clock()), fault.status, fault.headers)
 
@@ -194,10 +195,10 @@ def _note(error: Exception, fault: Fault) -> None:
     if isinstance(error, LetheError):
         _log.error("a request failed", code=error.code, message=error.message)
         return
-    _log.error("a request failed by a mistake", error=type(error).__name__, places=_places(error))
+    _log.error("a request failed by a mistake", error=type(error).__name__, places=places_of(error))
 
 
-def _places(error: Exception) -> list[str]:
+def places_of(error: Exception) -> list[str]:
     """Where it happened, innermost last."""
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]

@@ -1,0 +1,1 @@
+"""What is told of the service's work: metrics, traces, slow operations, a line a request."""

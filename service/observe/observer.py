@@ -1,0 +1,43 @@
+"""The parts of observation, built from the settings in one place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from config.settings import ObserveSection
+from service.observe.cloudwatch import CloudWatch
+from service.observe.database import count_statements
+from service.observe.exposition import Exposition
+from service.observe.metrics import Metrics
+from service.observe.operations import Operations, Sink, SlowOperations
+from stores.state.service_port import JobStore
+
+
+@dataclass(frozen=True)
+class Observer:
+    """What observes the service: ``operations`` to measure by, ``metrics`` to count with."""
+
+    operations: Operations
+    metrics: Metrics
+    exposition: Exposition
+
+    @staticmethod
+    def of(settings: ObserveSection, jobs: JobStore, now: Callable[[], datetime]) -> Observer:
+        """Build it. From now on statements of SQL are counted in this process."""
+        count_statements()
+        metrics = Metrics()
+        return Observer(
+            Operations(_sinks(settings, metrics, now), time.perf_counter),
+            metrics,
+            Exposition(metrics, jobs, now, time.monotonic),
+        )
+
+
+def _sinks(settings: ObserveSection, metrics: Metrics, now: Callable[[], datetime]) -> list[Sink]:
+    sinks: list[Sink] = [metrics.count_operation, SlowOperations(settings, metrics.count_slow)]
+    if settings.cloudwatch_namespace is not None:
+        sinks.append(CloudWatch(settings.cloudwatch_namespace, now))
+    return sinks
