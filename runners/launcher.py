@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from runners.runs import RUN_ID, owner_of
+from runners.runs import CANCEL, INTERRUPTED, RUN_ID, owner_of
 from schemas.errors import StoreError
-from schemas.runs import RunOwner
+from schemas.runs import RunEnd, RunOwner, RunStatus
 
 _GATE = 'trap "" TERM; read -r open && exec "$@" </dev/null'
 """SIGTERM asks a command to end after its round; one that has a single round just ends it."""
@@ -99,6 +99,15 @@ class ProcessChild:
 
     def send(self, number: int) -> None:
         self._process.send_signal(number)
+
+
+def end_of_process(status: int, cancelled: bool) -> RunEnd:
+    """What a process's exit status says of its run; negative for a signal."""
+    if status == 0:
+        return RunEnd(RunStatus.SUCCEEDED, 0)
+    if cancelled and status in {INTERRUPTED, -CANCEL}:
+        return RunEnd(RunStatus.CANCELLED, status)
+    return RunEnd(RunStatus.FAILED, status)
 
 
 def _start(launch: Launch, log: Any) -> subprocess.Popen[bytes]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from runners.launcher import Child, Launch, Launcher
-from runners.runs import BEAT_EVERY, CANCEL, INTERRUPTED, is_gone, owner_here, prune_runs
+from runners.launcher import Child, Launch, Launcher, end_of_process
+from runners.runs import BEAT_EVERY, is_gone, owner_here, prune_runs
 from runners.scheduler.config import Schedule
 from runners.scheduler.plan import Action, JobState, due
 from schemas.errors import StoreError
@@ -289,12 +289,3 @@ class Scheduler:
 def lease_name(schedule: Schedule) -> str:
     """The lease of whoever leads a schedule."""
     return f"schedule:{schedule.name}"
-
-
-def end_of_process(status: int, cancelled: bool) -> RunEnd:
-    """What a process's exit status says of its run; negative for a signal."""
-    if status == 0:
-        return RunEnd(RunStatus.SUCCEEDED, 0)
-    if cancelled and status in {INTERRUPTED, -CANCEL}:
-        return RunEnd(RunStatus.CANCELLED, status)
-    return RunEnd(RunStatus.FAILED, status)

@@ -11,14 +11,23 @@ from urllib.parse import unquote
 
 from schemas.errors import UsageError
 from stores.objects.local import LocalObjectStore
-from stores.objects.port import ObjectInfo, ObjectStore, StagedObject, StagedWriter
+from stores.objects.port import (
+    ObjectInfo,
+    ObjectStore,
+    Presigner,
+    SignedPut,
+    StagedObject,
+    StagedWriter,
+)
 from stores.objects.settings import S3Settings
 
 __all__ = [
     "LocalObjectStore",
     "ObjectInfo",
     "ObjectStore",
+    "Presigner",
     "S3Settings",
+    "SignedPut",
     "StagedObject",
     "StagedWriter",
     "open_store",

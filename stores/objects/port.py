@@ -21,10 +21,10 @@ the keys that follows. Several attempts at one key may be staged at once, each o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,24 @@ class StagedWriter(ABC):
         """Drop everything written so far. Safe to call twice, and after ``close``."""
 
 
+@dataclass(frozen=True)
+class SignedPut:
+    """Where to PUT an object; all these headers have to be sent."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+class Presigner(Protocol):
+    """Signs addresses by which a client reaches one object by itself, for some seconds."""
+
+    def put(self, key: str, size: int, sha256: str, media_type: str, seconds: int) -> SignedPut:
+        """An address to PUT an object of this size, SHA-256 (in hexadecimal) and type to, once."""
+
+    def get(self, key: str, file_name: str, media_type: str, seconds: int) -> str:
+        """An address to GET the object from, to be saved under this name of ours."""
+
+
 class ObjectStore(ABC):
     """One place where objects are kept; picklable, so that workers can carry it."""
 
@@ -79,6 +97,11 @@ class ObjectStore(ABC):
     @abstractmethod
     def uri(self) -> str:
         """The root as a user would write it: ``/data/lake`` or ``s3://bucket/prefix``."""
+
+    @property
+    def presigner(self) -> Presigner | None:
+        """What signs addresses for clients; None if they cannot reach this store by themselves."""
+        return None
 
     @abstractmethod
     def check_writable(self) -> None:

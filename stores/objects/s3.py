@@ -44,6 +44,7 @@ from schemas.errors import (
 )
 from stores.objects.keys import STAGING, TEMPORARY, check_key, check_prefix, staging_area
 from stores.objects.port import ObjectInfo, ObjectStore, StagedObject, StagedWriter
+from stores.objects.presign import S3Presigner
 from stores.objects.s3_client import S3Place, code_of, status_of
 from stores.objects.s3_streams import MultipartWriter, Upload, attempts, open_stream
 from stores.objects.settings import S3Settings
@@ -64,6 +65,10 @@ class S3ObjectStore(ObjectStore):
     @property
     def uri(self) -> str:
         return self._place.uri()
+
+    @property
+    def presigner(self) -> S3Presigner:
+        return S3Presigner(self._place)
 
     def check_writable(self) -> None:
         self._sweep_probes()

@@ -133,6 +133,8 @@ def _config(settings: S3Settings) -> Any:
     # Many stores that speak the protocol do not know the checksums boto3 adds unasked.
     checksums = "when_required" if custom else "when_supported"
     return Config(
+        # Without it, addresses are presigned by a scheme that signs neither size nor digest.
+        signature_version="s3v4",
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
         retries={"mode": "standard", "total_max_attempts": settings.max_attempts},

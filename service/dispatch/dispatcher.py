@@ -1,0 +1,274 @@
+"""The dispatcher: whichever process holds the lease starts queued jobs, oldest first.
+
+Every worker process has one, in a thread. A job's run is a process of its own, in a session of its
+own: it outlives the worker that started it, and the whole service. So SIGTERM and SIGKILL of the
+service leave running jobs running; whoever leads next finds them by their records, and has those go
+on whose process is gone.
+
+That one leads keeps ``max_running``; it is not what jobs' safety rests on. Each change of a job is
+a conditional write that names the run it speaks for: of two who take themselves for the leader, one
+begins a job, and a run that lost its job is refused at its next word.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from runners.launcher import Child, Launch, Launcher, end_of_process
+from runners.runs import tell_to_end
+from schemas.errors import StoreError
+from schemas.jobs import Job, JobStatus
+from schemas.runs import RunEnd, RunRecord, RunStatus
+from schemas.schedule import Lease
+from service.bootstrap import Stores
+from service.dispatch.decide import AskToEnd, End, Leave, Requeue, Start, Step, next_step
+from stores.log import new_run_id
+from stores.state.port import LeaseLost
+
+LEASE = "dispatch"
+"""The lease of whoever leads."""
+
+LEASE_SECONDS = 10.0
+"""How long nobody leads, at most, when a leader was killed."""
+
+LOOK_EVERY = LEASE_SECONDS / 4
+"""Seconds between two looks if nothing happens: a process that is killed tells nobody."""
+
+_SLICE = 0.5
+"""Seconds after which a wait sees that the process is asked to end."""
+
+_BREATH = 0.05
+"""Seconds between two looks, however much happens."""
+
+_LOOKED_AT = 500
+"""Unfinished jobs that one look takes in, oldest first."""
+
+_NEVER_STARTED = RunEnd(RunStatus.LOST, None, "lost", "it was never started")
+_GONE = RunEnd(RunStatus.LOST, None, "lost", "its process is gone")
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Post:
+    """Where a dispatcher works: what it remembers, starts processes with, and tells the time by.
+
+    ``state`` is its own, as only one thread of a store may wait for events. ``sweep`` sees to it
+    that what is past its time is cleared away, and returns at once.
+    """
+
+    state: Stores
+    launcher: Launcher
+    clock: Callable[[], datetime]
+    logs: Path
+    max_running: int
+    max_attempts: int
+    sweep: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A run that this process started, and whose end it will be told."""
+
+    run_id: str
+    child: Child
+
+
+class Dispatcher:
+    """One of the processes' dispatchers. ``holder`` names it, unlike any other."""
+
+    def __init__(self, post: Post, holder: str) -> None:
+        self._post = post
+        self._holder = holder
+        self._lease: Lease | None = None
+        self._started: list[_Started] = []
+        self._seen = 0
+
+    @property
+    def leads(self) -> bool:
+        return self._lease is not None
+
+    def run(self, stop: threading.Event) -> None:
+        """Go on until ``stop`` is set; then let others lead. Running jobs go on."""
+        while not stop.is_set():
+            self._guarded(self.step)
+            self._guarded(lambda: self._wait(stop))
+        self._guarded(self._resign)
+
+    def step(self) -> None:
+        """One look at what is to be done. Raises ``StoreError``."""
+        self._settle()
+        self._hold_lease()
+        if self._lease is None:
+            return
+        try:
+            self._seen = self._post.state.outbox.newest()
+            self._look()
+            self._post.sweep()
+        except LeaseLost:
+            self._lost_lease()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """A state store that fails is no reason to end; the lease sees to it that others go on."""
+        try:
+            work()
+        except StoreError as error:
+            _log.warning("state store failed", code=error.code)
+
+    def _wait(self, stop: threading.Event) -> None:
+        """Until something happens, if this one leads; for some seconds at most."""
+        stop.wait(_BREATH)
+        for _ in range(int(LOOK_EVERY / _SLICE)):
+            if stop.is_set() or self._has_news(stop):
+                return
+
+    def _has_news(self, stop: threading.Event) -> bool:
+        if self._lease is None:
+            return stop.wait(_SLICE)
+        try:
+            return self._post.state.outbox.wait(self._seen, _SLICE)
+        except StoreError:
+            stop.wait(_SLICE)
+            raise
+
+    # --- the lease
+
+    def _hold_lease(self) -> None:
+        leases = self._post.state.leases
+        if self._lease is not None:
+            try:
+                self._renew(self._lease)
+            except LeaseLost:
+                self._lost_lease()
+        else:
+            self._lease = leases.acquire(LEASE, self._holder, LEASE_SECONDS)
+            if self._lease is not None:
+                _log.info("dispatching", token=self._lease.token)
+
+    def _renew(self, lease: Lease) -> None:
+        """Renew the lease when a quarter of it has gone. Raises ``LeaseLost``."""
+        left = (lease.expires_at - self._post.clock()).total_seconds()
+        if left < LEASE_SECONDS * 3 / 4:
+            self._lease = self._post.state.leases.renew(lease, LEASE_SECONDS)
+
+    def _lost_lease(self) -> None:
+        _log.warning("no longer dispatching")
+        self._lease = None
+
+    def _resign(self) -> None:
+        if self._lease is not None:
+            self._post.state.leases.release(self._lease)
+            self._lease = None
+
+    # --- what there is to do
+
+    def _look(self) -> None:
+        jobs = self._post.state.jobs.unfinished(_LOOKED_AT)
+        steps = [(job, self._step_of(job)) for job in jobs]
+        for job, step in steps:
+            self._do(job, step)
+        running = sum(_is_running(job, step) for job, step in steps)
+        queued = [job for job, step in steps if isinstance(step, Start)]
+        self._start_some(queued[: max(0, self._post.max_running - running)])
+
+    def _step_of(self, job: Job) -> Step:
+        run = None if job.run_id is None else self._post.state.runs.get(job.run_id)
+        return next_step(job, run, self._post.clock(), self._post.max_attempts)
+
+    def _do(self, job: Job, step: Step) -> None:
+        """All but starting it."""
+        jobs, runs = self._post.state.jobs, self._post.state.runs
+        match step:
+            case End(end):
+                self._declare_lost(job)
+                jobs.finish(job.id, job.run_id, end)
+                _log.info("job ended", job=job.id, status=end.status.value, code=end.error_code)
+            case Requeue():
+                self._declare_lost(job)
+                jobs.requeue(job.id, str(job.run_id))
+                _log.warning("job queued again", job=job.id, lost=job.run_id, attempt=job.attempts)
+            case AskToEnd() if job.run_id is not None and runs.request_cancel(job.run_id):
+                run = runs.get(job.run_id)
+                if run is not None:
+                    tell_to_end(run)
+
+    def _declare_lost(self, job: Job) -> None:
+        """End the job's run if it has not said itself how it ended; no change if it has."""
+        if job.run_id is not None:
+            self._post.state.runs.finish(job.run_id, _GONE)
+
+    def _start_some(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if self._lease is not None:
+                self._renew(self._lease)
+                self._start(job)
+
+    def _start(self, job: Job) -> None:
+        """Start the process, have it written down, and only then let it work.
+
+        start ──> add the run ──> begin the job ──> begin the run ──> open the gate
+          └── a death up to here: the gate never opens, the process ends with nothing done;
+              a job that was begun is found with its run's process gone, and queued again
+        """
+        run_id = new_run_id(self._post.clock())
+        log = self._post.logs / f"{run_id}.log"
+        child = self._post.launcher.start(Launch(run_id, ("job", job.id), log))
+        try:
+            is_ours = self._is_begun(job, self._run(run_id, job, child, log))
+        except StoreError:
+            child.turn_away()
+            raise
+        if not is_ours:
+            child.turn_away()
+            self._post.state.runs.finish(run_id, _NEVER_STARTED)
+            return
+        self._started.append(_Started(run_id, child))
+        child.open_gate()
+        _log.info("job started", job=job.id, run=run_id)
+
+    def _is_begun(self, job: Job, run: RunRecord) -> bool:
+        """Whether the job is this run's now, and all of it written down."""
+        state = self._post.state
+        state.runs.add(run)
+        if state.jobs.begin(job.id, run.id) is None:
+            return False
+        return state.runs.begin(run.id, run.owner)
+
+    def _run(self, run_id: str, job: Job, child: Child, log: Path) -> RunRecord:
+        now = self._post.clock()
+        return RunRecord(
+            id=run_id,
+            kind=job.kind,
+            status=RunStatus.QUEUED,
+            owner=child.owner,
+            queued_at=now,
+            seen_at=now,
+            log_path=str(log),
+            organization=job.organization,
+            requested_by=job.owner,
+            job_id=job.id,
+        )
+
+    # --- what was started
+
+    def _settle(self) -> None:
+        """Write down how runs ended that did not say so themselves, leader or not."""
+        runs = self._post.state.runs
+        for started in list(self._started):
+            status = started.child.status()
+            if status is not None:
+                run = runs.get(started.run_id)
+                cancelled = run is not None and run.cancel_requested_at is not None
+                runs.finish(started.run_id, end_of_process(status, cancelled))
+                self._started.remove(started)
+
+
+def _is_running(job: Job, step: Step) -> bool:
+    """Whether it takes one of the places: it runs, and goes on."""
+    return job.status is JobStatus.RUNNING and isinstance(step, Leave | AskToEnd)

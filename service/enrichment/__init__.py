@@ -1,0 +1,1 @@
+"""Enrichment as the service offers it: what is submitted, uploaded, shown and fetched."""
