@@ -8,6 +8,8 @@ address. Where the counters cannot be reached, requests pass (fail open).
 
 from __future__ import annotations
 
+import math
+
 from flask import Flask, Response, g, request
 
 from schemas.access import Principal
@@ -58,7 +60,7 @@ def headers_of(place: Standing) -> dict[str, str]:
         "RateLimit-Limit": str(place.rate.limit),
         "RateLimit-Policy": f"{place.rate.limit};w={place.rate.seconds}",
         "RateLimit-Remaining": str(place.remaining),
-        "RateLimit-Reset": str(place.retry_after or round(place.reset)),
+        "RateLimit-Reset": str(place.retry_after if place.is_over else math.ceil(place.reset)),
     }
 
 
@@ -76,7 +78,7 @@ def check_endpoints(app: Flask, policy: Policy) -> None:
 
 
 def _refuse_if_over(place: Standing | None) -> None:
-    if place is not None and place.wait is not None:
+    if place is not None and place.is_over:
         g.standing = place
         limit, seconds, wait = place.rate.limit, place.rate.seconds, place.retry_after
         message = f"too many requests: {limit} are taken in {seconds} s; come back in {wait} s"

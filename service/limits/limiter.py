@@ -1,12 +1,14 @@
-"""Counts requests, and remembers who is over a limit until they may come again.
+"""Counts requests, and remembers who has used a limit up until they may come again.
 
-So a flood is turned away from memory, and its refused requests do not count.
+So a flood is turned away from memory. A process counts a refused request only where others let the
+last one through; who comes again when they are told loses nothing by that.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -57,7 +59,7 @@ class Limiter:
         if not over:
             return None
         until, found = max(over, key=lambda entry: entry[0])
-        return Standing(found.rate, 0, until - left, until - left)
+        return replace(found, is_over=True, wait=until - left, reset=until - left)
 
     def count(self, rules: Sequence[Rule]) -> Standing | None:
         """Count a request; where it stands by the rule that leaves it least.
@@ -76,11 +78,11 @@ class Limiter:
             standing(rule.rate, tally, now) for rule, tally in zip(rules, tallies, strict=True)
         ]
         self._remember(rules, found)
-        return min(found, key=lambda place: (-(place.wait or 0.0), place.remaining))
+        return min(found, key=lambda place: (not place.is_over, place.remaining, -place.wait))
 
     def _remember(self, rules: Sequence[Rule], found: Sequence[Standing]) -> None:
         for rule, place in zip(rules, found, strict=True):
-            if place.wait is not None:
+            if not place.remaining:
                 with self._lock:
                     self._over[rule.name] = (self._monotonic() + place.wait, place)
 

@@ -73,17 +73,20 @@ def policy_of(limits: LimitsSection, pseudonyms: Pseudonyms) -> Policy:
         address=_rate("address", limits.address),
         principal=_rate("principal", limits.principal),
         everything=_rate("everything", limits.everything),
-        endpoints={
-            name: Rate.parse(text) for name, text in limits.endpoints.items() if text != "none"
-        },
+        endpoints=_rates("endpoints", limits.endpoints),
     )
 
 
-def _rate(name: str, text: str) -> Rate | None:
+def _rates(setting: str, texts: Mapping[str, str]) -> dict[str, Rate]:
+    found = {name: _rate(f"{setting}.{name}", text) for name, text in texts.items()}
+    return {name: rate for name, rate in found.items() if rate is not None}
+
+
+def _rate(setting: str, text: str) -> Rate | None:
     try:
         return None if text == "none" else Rate.parse(text)
     except UsageError as error:
-        raise UsageError(f"service.limits.{name}: {error.message}, or none") from None
+        raise UsageError(f"service.limits.{setting}: {error.message}, or none") from None
 
 
 def client_network(address: str) -> str:

@@ -6,8 +6,8 @@
 
 It is taken that requests of the previous period came evenly. So no period has more than the limit,
 and in the long run nobody gets more; a burst at the end of one period and on through the next may
-reach, at worst, not quite twice the limit within one window. Those who come evenly, at the limit,
-are never refused.
+reach, at worst, twice the limit within one window. A first burst gets the limit exactly, and those
+who come evenly, at the limit, are never refused.
 """
 
 from __future__ import annotations
@@ -41,42 +41,43 @@ class Rate:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where one stands after a request: ``wait`` is None if it is within the rate.
+    """Where one stands after a request, which ``is_over`` the rate or within it.
 
-    ``remaining`` requests could follow at once; ``reset`` is when the period ends. ``wait`` and
-    ``reset`` are in seconds.
+    ``remaining`` requests could follow at once, the next one in ``wait`` seconds at the earliest;
+    in ``reset`` seconds the period ends.
     """
 
     rate: Rate
+    is_over: bool
     remaining: int
+    wait: float
     reset: float
-    wait: float | None
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds to wait; 0 if it is within the rate."""
-        return 0 if self.wait is None else max(1, math.ceil(self.wait))
+        """Whole seconds after which the next request is within the rate; at least 1."""
+        return math.floor(self.wait) + 1
 
 
 def standing(rate: Rate, tally: Tally, now: float) -> Standing:
     """Where the request stands that was the last to be counted; ``now`` in seconds since 1970."""
     elapsed = now % rate.seconds
-    overlap = 1 - elapsed / rate.seconds
     # More than the limit were counted only where some of them were refused.
     previous = min(tally.previous, rate.limit)
-    estimate = previous * overlap + tally.current
+    room = rate.limit + 1 - previous * (1 - elapsed / rate.seconds) - tally.current
+    remaining = max(0, math.ceil(room) - 1)
     return Standing(
         rate=rate,
-        remaining=max(0, math.floor(rate.limit - estimate)),
+        is_over=room <= 0,
+        remaining=remaining,
+        wait=0.0 if remaining else _wait(rate, previous, tally.current, elapsed),
         reset=rate.seconds - elapsed,
-        wait=None if estimate <= rate.limit else _wait(rate, previous, tally.current, elapsed),
     )
 
 
 def _wait(rate: Rate, previous: int, current: int, elapsed: float) -> float:
-    """Seconds until one more request would be within the rate, if none comes before."""
-    if current < rate.limit and previous > 0:
-        share = 1 - (rate.limit - current - 1) / previous
-        return max(0.0, share * rate.seconds - elapsed)
-    kept = min(current, rate.limit)
-    return rate.seconds - elapsed + rate.seconds * max(0.0, 1 - (rate.limit - 1) / kept)
+    """Seconds after which one more request is within the rate, if none comes before."""
+    if current >= rate.limit or previous == 0:
+        return rate.seconds - elapsed
+    share = 1 - (rate.limit - current) / previous
+    return max(0.0, share * rate.seconds - elapsed)
