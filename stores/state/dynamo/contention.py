@@ -1,0 +1,42 @@
+"""Writing under conditions, where somebody else's change may have come between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from schemas.errors import StoreUnavailable
+from stores.state.dynamo.table import DynamoTable, Refused
+from stores.state.dynamo.writes import Write
+
+T = TypeVar("T")
+
+_ATTEMPTS = 20
+
+
+def contended(work: Callable[[], T]) -> T:
+    """Do ``work``, which reads and then writes under a condition, until nothing came between.
+
+    Raises ``StoreUnavailable`` if something always does.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(Refused),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.005, max=0.5),
+        reraise=True,
+    )
+    try:
+        return retrying(work)
+    except Refused:
+        raise StoreUnavailable("state store: too many change the same at once") from None
+
+
+def done(table: DynamoTable, writes: Sequence[Write]) -> bool:
+    """Do all or nothing: whether the conditions held."""
+    try:
+        table.transact(writes)
+    except Refused:
+        return False
+    return True
