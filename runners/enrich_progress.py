@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 import structlog
 
@@ -13,7 +12,7 @@ from config.settings import Settings
 from runners.runs import state_of
 from schemas.errors import StoreError
 from schemas.jobs import PartProgress
-from stores.state.service_port import JobStore, ServiceState
+from stores.state.service_port import JobStore
 from transforms.contacts.progress import Reporter
 
 WRITE_EVERY = 0.25
@@ -31,7 +30,7 @@ class JobProgress:
 
     def reporter(self) -> Reporter:
         state = state_of(self.settings)
-        jobs = cast(ServiceState, state).jobs
+        jobs = state.jobs
         return JobReporter(jobs, self.job_id, state.close)
 
 

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import cast
 
 import structlog
 
@@ -35,7 +34,7 @@ from stores.enrichment.api import check_url
 from stores.enrichment.client import ApiSettings
 from stores.enrichment.errors import ApiUnavailable
 from stores.objects import S3Settings
-from stores.state.service_port import JobStore, ServiceState
+from stores.state.service_port import JobStore
 
 ADVANCE_EVERY = 0.25
 """Seconds between two times that the parts' progress is made the job's."""
@@ -100,7 +99,7 @@ def run_job(job_id: str, settings: Settings) -> None:
         recorded_run("job", settings) as record,
         closing(state_of(settings)) as state,
     ):
-        run = _taken(job_id, run_id, cast(ServiceState, state).jobs, settings)
+        run = _taken(job_id, run_id, state.jobs, settings)
         with _ending(run), _advancing(run):
             report = _enriched(run, runner)
         record.add({name: getattr(report, name) for name in _COUNTED})

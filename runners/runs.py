@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from runners.report import Report
     from stores.state.port import State
+    from stores.state.service_port import Stores
 
 RUN_ID = "LETHE_RUN_ID"
 """The variable by which a scheduler tells a process which run it is."""
@@ -140,7 +141,7 @@ def end_of(error: BaseException) -> RunEnd:
     return RunEnd(RunStatus.CANCELLED, INTERRUPTED)
 
 
-def state_of(settings: Settings) -> State:
+def state_of(settings: Settings) -> Stores:
     """The state store that the settings name. Raises ``UsageError`` and ``StoreError``."""
     from stores.state.sql import open_state
 

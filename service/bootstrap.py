@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol, cast
 
 from flask import Request
 
@@ -23,13 +22,7 @@ from service.security.pseudonyms import Pseudonyms
 from service.security.tokens import Identity
 from stores.objects import ObjectStore, S3Settings, open_store
 from stores.parameters import ParameterStore, open_parameters
-from stores.state.port import State
-from stores.state.service_port import ServiceState
-
-
-class Stores(State, ServiceState, Protocol):
-    """All aggregates: those of runs and schedules, and those of the service."""
-
+from stores.state.service_port import Stores
 
 Authenticator = Callable[[Request], Principal]
 """Says who makes a request. Raises ``NotAuthenticated``."""
@@ -64,7 +57,7 @@ def wire(settings: Settings) -> Wiring:
     service = settings.service
     parameters = open_parameters(settings.parameters)
     pseudonyms = Pseudonyms.of_parameters(parameters)
-    state = cast(Stores, state_of(settings))
+    state = state_of(settings)
     authenticator = build_authenticator(service.auth, parameters, state.api_keys, utc_now)
     return Wiring(
         settings=settings,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from schemas.runs import RunRecord
     from stores.state.port import State
+    from stores.state.service_port import Stores
 
 app = typer.Typer(name="runs", help="Runs: list, look into, cancel.", no_args_is_help=True)
 
@@ -79,14 +80,14 @@ def cancel_run(run_id: RunId) -> None:
 
 
 @contextmanager
-def opened_state() -> Iterator[State]:
+def opened_state() -> Iterator[Stores]:
     """The state store of the settings. Raises ``UsageError`` and ``StoreError``."""
     from config.settings import load_settings
     from runners.logs import configure_logs
     from runners.runs import state_of
 
     settings = load_settings()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, form=settings.log_format)
     state = state_of(settings)
     try:
         yield state

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ from runners.commands.runs import AsJson, opened_state, print_json, print_table,
 if TYPE_CHECKING:
     from config.settings import Settings
     from schemas.requests import ApiKey
-    from stores.state.service_port import ApiKeyStore, ServiceState
+    from stores.state.service_port import ApiKeyStore
     from stores.tokens import Grant, SharedKeys
 
 app = typer.Typer(
@@ -161,4 +161,4 @@ def _lives(expires: str) -> timedelta:
 @contextmanager
 def _opened_keys() -> Iterator[ApiKeyStore]:
     with opened_state() as state:
-        yield cast("ServiceState", state).api_keys
+        yield state.api_keys

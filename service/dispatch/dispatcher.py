@@ -26,10 +26,10 @@ from schemas.errors import StoreError
 from schemas.jobs import Job, JobStatus
 from schemas.runs import RunEnd, RunRecord, RunStatus
 from schemas.schedule import Lease
-from service.bootstrap import Stores
 from service.dispatch.decide import AskToEnd, End, Leave, Requeue, Start, Step, next_step
 from stores.log import new_run_id
 from stores.state.port import LeaseLost
+from stores.state.service_port import Stores
 
 LEASE = "dispatch"
 """The lease of whoever leads."""

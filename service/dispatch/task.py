@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import timedelta
-from typing import cast
 
 from runners.launcher import ProcessLauncher
 from runners.runs import owner_here, state_folder, state_of
-from service.bootstrap import Stores, Wiring
+from service.bootstrap import Wiring
 from service.dispatch.dispatcher import Dispatcher, Post
 from service.dispatch.sweep import Hourly, Kept, Sweep
 from service.enrichment.uploads import Uploads
+from stores.state.service_port import Stores
 
 
 def run(wiring: Wiring) -> None:
     """Dispatch until the process is asked to end; with a store of its own, which it waits on."""
     owner = owner_here()
-    with closing(cast(Stores, state_of(wiring.settings))) as state:
+    with closing(state_of(wiring.settings)) as state:
         dispatcher = Dispatcher(post_of(wiring, state), f"{owner.host}:{owner.pid}:{owner.started}")
         dispatcher.run(wiring.closing)
 

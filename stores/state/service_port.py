@@ -15,6 +15,7 @@ from schemas.access import Reach
 from schemas.events import Event, StoredEvent, Topic
 from schemas.jobs import Job, JobEnd, JobQuery, PartProgress
 from schemas.requests import ApiKey, Claim, Counted, StoredResponse, Tally
+from stores.state.port import State
 
 
 class JobStore(Protocol):
@@ -209,3 +210,7 @@ class ServiceState(Protocol):
 
         Jobs and runs are pruned by whoever clears their files and logs away as well.
         """
+
+
+class Stores(State, ServiceState, Protocol):
+    """All aggregates: those of runs and schedules, and those of the service."""
