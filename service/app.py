@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from flask import Blueprint, Flask
 from flask_openapi.blueprint import APIBlueprint
-from werkzeug.routing import UnicodeConverter
+from werkzeug.routing import BaseConverter
 
 from service import bodies, context, correlation, errors, headers
 from service.answers import JsonProvider
@@ -50,7 +50,7 @@ FEATURES: tuple[Callable[[Wiring], APIBlueprint | Blueprint], ...] = (
 )
 
 
-class IdConverter(UnicodeConverter):
+class IdConverter(BaseConverter):
     """An id of ours in a path, ``<id:run_id>``: what can be none is no address."""
 
     regex = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"

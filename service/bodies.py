@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 from flask import Flask, current_app, request
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest
 
 from config.settings import LimitsSection
 from schemas.errors import Invalid, RequestError, TooLarge, UnsupportedType
@@ -32,7 +32,8 @@ def streamed(view: View) -> View:
 def install(app: Flask, wiring: Wiring) -> None:
     """Hold requests to the limits of the settings."""
     limits = wiring.settings.service.limits
-    app.config["MAX_CONTENT_LENGTH"] = limits.body_bytes
+    # One more than is taken: at a limit the framework cuts off a body that does not say its length.
+    app.config["MAX_CONTENT_LENGTH"] = limits.body_bytes + 1
 
     @app.before_request
     def check() -> None:
@@ -51,10 +52,12 @@ def too_large(limit: int) -> TooLarge:
 
 
 def check_structure(body: bytes, depth: int, values: int) -> None:
-    """Raise if JSON nests deeper or holds more values than this. Takes no memory to speak of.
+    """Raise if JSON nests deeper or holds more values than this, or a NUL, which no database keeps.
 
-    Of JSON that is malformed it may raise or not.
+    Takes no more memory than a few times the body. Of what is malformed it may raise or not.
     """
+    if b"\\u0000" in body.replace(b"\\\\", b""):
+        raise RequestError("the body holds a NUL character, which cannot be kept", where="body")
     if body.count(b"[") + body.count(b"{") <= depth and body.count(b",") < values:
         return
     outside = _without_strings(body).translate(_ONE_KIND)
@@ -74,11 +77,12 @@ def _check_json(limits: LimitsSection) -> None:
     """Have the body parsed: the framework keeps the outcome for the view."""
     if not request.is_json:
         raise UnsupportedType("the body has to be JSON: send Content-Type: application/json")
+    content = request.get_data()
+    if len(content) > limits.body_bytes:
+        raise too_large(limits.body_bytes)
+    check_structure(content, limits.json_depth, limits.json_values)
     try:
-        check_structure(request.get_data(), limits.json_depth, limits.json_values)
         body = request.get_json()
-    except RequestEntityTooLarge:
-        raise too_large(limits.body_bytes) from None
     except BadRequest:
         raise RequestError("the body is not well-formed JSON", where="body") from None
     if not isinstance(body, dict):
