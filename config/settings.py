@@ -283,6 +283,7 @@ class Settings(BaseSettings):
 
     env: str = "local"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "console"] = "auto"
     schemas: Path | None = None
     s3: S3Section = S3Section()
     parameters: ParameterSection = ParameterSection()

@@ -6,13 +6,15 @@ from typing import Any
 
 from config.settings import load_settings
 from runners.logs import configure_logs
-from service import background
+from service.observe import processes
 
 _JOIN_SECONDS = 5.0
 
 _settings = load_settings()
 _service = _settings.service
-configure_logs(_settings.log_level)
+configure_logs(_settings.log_level, libraries="WARNING", form=_settings.log_format)
+# Before anything imports the metrics, as all that knows of the application does.
+processes.share()
 
 worker_class = "service.worker.Worker"
 workers = _service.workers
@@ -25,11 +27,26 @@ control_socket_disable = True
 forwarded_allow_ips = ""
 proc_name = "lethe"
 loglevel = "warning"
+logger_class = "service.observe.server_log.RoutedLogger"
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Have a worker's threads end what they are at."""
+    from service import background
+
     del server
     app = getattr(worker, "wsgi", None)
     if app is not None:
         background.join(app.extensions["lethe"].threads, _JOIN_SECONDS)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Have a worker's gauges end with it, however it ended."""
+    del server
+    processes.forget_worker(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """Remove what the workers shared."""
+    del server
+    processes.end()

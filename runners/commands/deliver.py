@@ -95,7 +95,7 @@ def command(
     from stores.inputs import InputOpener
 
     settings = load_settings().with_delivery(rotate_rows=rotate_rows, rotate_bytes=rotate_bytes)
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, form=settings.log_format)
     rules = shared.RuleOptions(
         schemas, types, events, since, until, unknown_fields, partition_timezone, window
     )

@@ -67,7 +67,8 @@ def worker_pool_command(
     from runners.engines.worker_pool import serve
     from runners.logs import configure_logs
 
-    configure_logs(load_settings().log_level)
+    settings = load_settings()
+    configure_logs(settings.log_level, form=settings.log_format)
     serve(host, port)
 
 

@@ -14,5 +14,5 @@ def command(job_id: Annotated[str, typer.Argument(metavar="ID", help="The job.")
     from runners.logs import configure_logs
 
     settings = load_settings()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, form=settings.log_format)
     run_job(job_id, settings)

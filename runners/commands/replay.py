@@ -42,7 +42,7 @@ def command(
     from transforms.letters import LetterFilter
 
     settings = load_settings()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, form=settings.log_format)
     if code is not None and code not in set(ErrorCode):
         raise UsageError(f"--code {code!r}: no such error code: choose one of {_codes()}")
     rules = shared.RuleOptions(

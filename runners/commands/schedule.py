@@ -35,7 +35,7 @@ def run_schedule(config: ConfigFile) -> None:
     from stores.state.sql import utc_now
 
     settings = load_settings()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, form=settings.log_format)
     schedule = load_schedule(config)
     state, owner = state_of(settings), owner_here()
     place = Place(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,8 +20,10 @@ def share() -> None:
     """Have this process and all it forks share their metrics, in a new folder.
 
     For the process that forks workers, before any metric was made. What services that were killed
-    have left is removed.
+    have left is removed. Raises ``RuntimeError`` if it is too late.
     """
+    if "prometheus_client" in sys.modules:
+        raise RuntimeError("metrics were imported before it was said that they are shared")
     base = Path(tempfile.gettempdir())
     for left in base.glob(f"{_PREFIX}*-*"):
         if not _is_running(left.name.removeprefix(_PREFIX).split("-")[0]):
