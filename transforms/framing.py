@@ -31,10 +31,16 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 _BOUNDARY = re.compile(rb"\}\s*(?=\{)")
 
 
+ROOM = bytes(1024) + b'"' + bytes(3 * 1024)
+"""Stands after the last line of ``Lines``: nowhere. No literal is found there; the quote ends what
+a last value would be, and after it there is room for looking at what cannot be."""
+
+
 class Lines(Sequence[bytes]):
     """Lines of a text, which are not cut out of it before somebody asks for them.
 
-    A line lies between its begin and its end, where its line feed is.
+    A line lies between its begin and its end, where its line feed is. ``text`` has ``ROOM`` after
+    the last of them.
     """
 
     def __init__(
@@ -64,7 +70,7 @@ class Frames:
     documents: Sequence[bytes]
     starts: npt.NDArray[np.int64]
     start: int
-    data: bytes
+    data: bytes | memoryview
     broken: tuple[BrokenBytes, ...] = ()
     unterminated: bool = False
 
@@ -163,7 +169,12 @@ class _LineFramer:
 
     def feed(self, piece: bytes) -> Iterator[Frames]:
         self._waiting.append(piece)
-        if self._large is None and len(self._held) + sum(map(len, self._waiting)) < self._size:
+        size = len(self._held) + sum(map(len, self._waiting))
+        if self._large is None and size < self._size:
+            return
+        newline = piece.rfind(b"\n")
+        if self._large is None and newline >= 0 and not self._reaches_end(size):
+            yield self._cut_within(piece, newline + 1)
             return
         self._hold()
         if self._large is not None:
@@ -185,6 +196,17 @@ class _LineFramer:
             data = self._held
             yield Frames([data], np.array([self._offset]), self._offset, data, unterminated=True)
 
+    def _reaches_end(self, size: int) -> bool:
+        return self._end is not None and self._offset + size >= self._end
+
+    def _cut_within(self, last: bytes, stop: int) -> Frames:
+        """All that is here up to ``stop`` in the last piece, copied once."""
+        frames = _lines([self._held, *self._waiting[:-1], last[:stop]], self._offset)
+        self._held = last[stop:]
+        self._waiting.clear()
+        self._offset = frames.end
+        return frames
+
     def _hold(self) -> None:
         self._held = b"".join([self._held, *self._waiting])
         self._waiting.clear()
@@ -192,8 +214,8 @@ class _LineFramer:
     def _cut(self) -> Iterator[Frames]:
         stop = self._stop()
         if stop:
-            yield _lines(self._held[:stop], self._offset)
-            self._take(stop)
+            yield _lines([self._held[:stop]], self._offset)
+            self._let_go(stop)
         self.done = self.done or self._past_end()
 
     def _pass_over(self) -> Iterator[Frames]:
@@ -220,15 +242,21 @@ class _LineFramer:
     def _take(self, stop: int, broken: tuple[BrokenBytes, ...] = ()) -> Frames:
         """The first ``stop`` held bytes, let go of, as frames without documents."""
         frames = Frames([], np.zeros(0, np.int64), self._offset, self._held[:stop], broken)
-        self._held = self._held[stop:]
-        self._offset += stop
+        self._let_go(stop)
         return frames
 
+    def _let_go(self, stop: int) -> None:
+        self._held = self._held[stop:]
+        self._offset += stop
 
-def _lines(data: bytes, start: int) -> Frames:
+
+def _lines(pieces: Iterable[bytes], start: int) -> Frames:
+    """The lines of some pieces, the last of which ends with one."""
+    text = b"".join([*pieces, ROOM])
+    data = memoryview(text)[: -len(ROOM)]
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
     begins = np.concatenate([[0], ends[:-1] + 1])
-    lines = Lines(data, begins, ends)
+    lines = Lines(text, begins, ends)
     kept = ends - begins <= LARGEST
     if kept.all():
         return Frames(lines, start + begins, start, data)
@@ -236,7 +264,7 @@ def _lines(data: bytes, start: int) -> Frames:
         _too_large(start + int(begins[place]), lines[place])
         for place in np.flatnonzero(~kept).tolist()
     )
-    sound = Lines(data, begins[kept], ends[kept])
+    sound = Lines(text, begins[kept], ends[kept])
     return Frames(sound, start + begins[kept], start, data, broken)
 
 

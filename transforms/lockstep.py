@@ -25,18 +25,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.framing import Lines
+from transforms.framing import ROOM, Lines
 
 Places = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Key = Hashable
 
-LONGEST_LITERAL = 1024
+LONGEST_LITERAL = ROOM.index(b'"')
 """Bytes of the longest literal that is ever found."""
 
-_PADDING = bytes(LONGEST_LITERAL) + b'"' + bytes(3 * LONGEST_LITERAL)
-"""Stands after the last document: nowhere. No literal is found there; the quote ends what a last
-value would be, and after it there is room for looking at what cannot be."""
 _QUOTE, _BACKSLASH, _NEWLINE, _SPACE = b'"\\\n '
 _NONE = np.zeros(0, np.int64)
 _ZERO = ord("0")
@@ -98,7 +95,7 @@ class Text:
     def __init__(self, documents: Sequence[bytes]) -> None:
         self._data, self.starts, self.ends = _side_by_side(documents)
         self._bytes = np.frombuffer(self._data, np.uint8)
-        self.nowhere = len(self._data) - len(_PADDING)
+        self.nowhere = len(self._data) - len(ROOM)
         self.quotes = np.flatnonzero(self._bytes == _QUOTE)
         self._buffer = pa.py_buffer(self._data)
         self._windows: dict[int, Any] = {}
@@ -222,10 +219,10 @@ class Finds:
 def _side_by_side(documents: Sequence[bytes]) -> tuple[bytes, Places, Places]:
     """The documents with a line feed after each, where they begin and end; and padding."""
     if isinstance(documents, Lines):
-        return documents.text + _PADDING, documents.begins, documents.ends
+        return documents.text, documents.begins, documents.ends
     lengths = np.fromiter(map(len, documents), np.int64, len(documents))
     ends = np.cumsum(lengths + 1) - 1
-    return b"\n".join([*documents, _PADDING]), ends - lengths, ends
+    return b"\n".join([*documents, ROOM]), ends - lengths, ends
 
 
 def _is_utf8(document: bytes) -> bool:
