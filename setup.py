@@ -36,7 +36,6 @@ SERVICE_REQUIRES = [
     "flask-sock>=0.7,<0.8",
     "flask>=3.1,<3.2",
     "gunicorn>=27,<28",
-    "httpx2>=2.16,<3",
     "prometheus-client>=0.26,<0.27",
     "pyjwt[crypto]>=2.15,<3",
 ]
