@@ -18,10 +18,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, ministack_url, moto_url
 from tests.integration.state.records import AnyState, Clock, opened
 
+__all__ = ["ministack_url", "moto_url"]  # fixtures: pytest finds them here
+
 SQL = ["sqlite", "postgresql"]
-KINDS = [*SQL]
+DYNAMO = ["dynamodb on moto", "dynamodb on ministack"]
+KINDS = [*SQL, *DYNAMO]
 """Every kind that the contract suite runs on."""
 
 _START_SECONDS = 30
@@ -54,7 +58,23 @@ def state(url: str, clock: Clock) -> Iterator[AnyState]:
 def _empty(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'folder' / 'state.db'}"
+    if request.param in DYNAMO:
+        emulator: str = request.getfixturevalue(f"{request.param.split()[-1]}_url")
+        return new_table(request, emulator)
     return empty_database(request.getfixturevalue("postgres_url"))
+
+
+def new_table(request: pytest.FixtureRequest, endpoint: str) -> str:
+    """The URL of a table that opening it makes; whatever opens it finds credentials for it."""
+    request.getfixturevalue("credentials")
+    return f"dynamodb://lethe-{uuid.uuid4().hex}?region={REGION}&endpoint={endpoint}"
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What emulators take for credentials."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from schemas.events import StoredEvent
 from schemas.jobs import Job, JobStatus
 from schemas.runs import RunOwner, RunRecord, RunStatus
 from schemas.schedule import ScheduleEntry, ScheduleEvent
+from stores.state.opening import open_stores, utc_now
 from stores.state.port import State
 from stores.state.service_port import ServiceState
-from stores.state.sql import open_state, utc_now
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class AnyState(State, ServiceState, Protocol):
 
 def opened(url: str, clock: Callable[[], datetime] = utc_now) -> AnyState:
     """The state store of this URL, of whatever kind it is."""
-    return open_state(url, clock)
+    return open_stores(url, clock)
 
 
 class Clock:

@@ -10,9 +10,19 @@ from hypothesis import strategies as st
 
 from schemas.access import Reach
 from schemas.errors import StoreError
-from schemas.runs import RunEnd, RunOwner, RunQuery, RunStatus
+from schemas.runs import RunCursor, RunEnd, RunOwner, RunQuery, RunStatus, shown_run
 from stores.state.port import State
-from tests.integration.state.records import OWNER, START, Clock, run
+from tests.integration.state.records import (
+    ALL,
+    OWNER,
+    START,
+    AnyState,
+    Clock,
+    entry,
+    events_of,
+    run,
+    there,
+)
 
 OTHER = RunOwner("b-host", 12, "7")
 FINAL = [status for status in RunStatus if status.is_final]
@@ -122,7 +132,7 @@ def test_a_request_to_cancel_is_seen_by_the_owner(state: State, clock: Clock) ->
 def test_newest_runs_come_first(state: State) -> None:
     for number in range(4):
         state.runs.add(run(f"r{number}", queued_at=START + timedelta(microseconds=number)))
-    assert [found.id for found in state.runs.find(RunQuery(3), Reach(None))] == ["r3", "r2", "r1"]
+    assert [found.id for found in state.runs.find(RunQuery(3), ALL)] == ["r3", "r2", "r1"]
 
 
 def test_only_runs_that_ended_before_are_forgotten(state: State, clock: Clock) -> None:
@@ -132,7 +142,90 @@ def test_only_runs_that_ended_before_are_forgotten(state: State, clock: Clock) -
     clock.pass_by(60)
     state.runs.finish("new", SUCCESS)
     assert [gone.id for gone in state.runs.prune(clock.now)] == ["old"]
-    assert {found.id for found in state.runs.find(RunQuery(9), Reach(None))} == {"new", "alive"}
+    assert {found.id for found in state.runs.find(RunQuery(9), ALL)} == {"new", "alive"}
+
+
+ASKED = {"organization": "org-1", "requested_by": "ana", "job_id": "j1"}
+QUERY = RunQuery()
+
+
+def test_who_asked_for_a_run_is_kept(state: State) -> None:
+    state.runs.add(run(**ASKED))
+    assert state.runs.get("r1") == run(**ASKED)
+
+
+@pytest.mark.parametrize("reach", [Reach("org-1"), Reach("org-1", "ana"), ALL])
+def test_a_run_is_visible_within_reach(state: State, reach: Reach) -> None:
+    state.runs.add(run(**ASKED))
+    assert state.runs.visible("r1", reach) == run(**ASKED)
+    assert state.runs.find(QUERY, reach) == [run(**ASKED)]
+
+
+@pytest.mark.parametrize("reach", [Reach("org-2"), Reach("org-1", "ben")])
+def test_a_run_out_of_reach_is_not_there(state: State, reach: Reach) -> None:
+    state.runs.add(run(**ASKED))
+    assert state.runs.visible("r1", reach) is None
+    assert state.runs.find(QUERY, reach) == []
+
+
+def test_a_run_that_nobody_asked_the_service_for_is_in_no_organization(state: State) -> None:
+    state.runs.add(run())
+    assert state.runs.find(QUERY, Reach("org-1")) == []
+    assert state.runs.find(QUERY, ALL) == [run()]
+
+
+def test_runs_are_found_by_status_kind_and_job(state: State) -> None:
+    for found in (run("r1", kind="job", **ASKED), run("r2", kind="job"), run("r3", **ASKED)):
+        state.runs.add(found)
+    state.runs.begin("r2", OWNER)
+    assert ids(state, RunQuery(status=RunStatus.RUNNING)) == ["r2"]
+    assert {*ids(state, RunQuery(kind="job"))} == {"r1", "r2"}
+    assert ids(state, RunQuery(kind="job", job_id="j1")) == ["r1"]
+
+
+def test_pages_by_cursor_hold_each_run_once_while_others_are_added(state: State) -> None:
+    for number in range(5):
+        state.runs.add(run(f"r{number}", queued_at=START + timedelta(seconds=number // 2)))
+    first = state.runs.find(RunQuery(limit=2), ALL)
+    state.runs.add(run("new", queued_at=START + timedelta(hours=1)))
+    rest = RunQuery(after=RunCursor(first[-1].queued_at, first[-1].id))
+    assert [found.id for found in first] + ids(state, rest) == ["r4", "r3", "r2", "r1", "r0"]
+
+
+def test_an_offset_skips_runs(state: State) -> None:
+    for number in range(4):
+        state.runs.add(run(f"r{number}", queued_at=START + timedelta(seconds=number)))
+    assert ids(state, RunQuery(limit=2, offset=1)) == ["r2", "r1"]
+
+
+def ids(state: State, query: RunQuery) -> list[str]:
+    return [found.id for found in state.runs.find(query, ALL)]
+
+
+def test_changes_of_a_run_are_told_in_order(state: AnyState) -> None:
+    state.runs.add(run(**ASKED))
+    state.runs.begin("r1", OTHER)
+    state.runs.beat("r1", {"read": 3})
+    state.runs.request_cancel("r1")
+    state.runs.finish("r1", RunEnd(RunStatus.CANCELLED, 130))
+    events = [stored.event for stored in events_of(state, "run")]
+    assert [event.version for event in events] == [1, 2, 3, 4, 5]
+    assert {(event.organization, event.owner) for event in events} == {("org-1", "ana")}
+    assert events[-1].payload == shown_run(there(state.runs.get("r1")))
+
+
+def test_a_mere_sign_of_life_is_not_told(state: AnyState, clock: Clock) -> None:
+    state.runs.add(run())
+    clock.pass_by(15)
+    assert state.runs.beat("r1")
+    assert there(state.runs.get("r1")).version == 1
+    assert len(events_of(state, "run")) == 1
+
+
+def test_a_run_is_told_of_with_the_entry_that_starts_it(state: AnyState) -> None:
+    lease = there(state.leases.acquire("schedule:default", "a", 30))
+    state.history.append(lease, entry(), run())
+    assert [stored.event.version for stored in events_of(state, "run")] == [1]
 
 
 STEPS = st.lists(st.sampled_from(["begin", "beat", "cancel", *FINAL]), max_size=8)
@@ -142,7 +235,7 @@ STEPS = st.lists(st.sampled_from(["begin", "beat", "cancel", *FINAL]), max_size=
 @given(steps=STEPS)
 def test_a_status_never_goes_back(state: State, steps: list[str]) -> None:
     """Whatever is asked of a run, in whatever order, and by whomever."""
-    run_id = f"r{len(state.runs.find(RunQuery(100_000), Reach(None)))}"
+    run_id = f"r{len(state.runs.find(RunQuery(100_000), ALL))}"
     state.runs.add(run(run_id))
     before = RunStatus.QUEUED
     for step in steps:
