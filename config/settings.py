@@ -172,9 +172,21 @@ class IdempotencySection(_Section):
 
 
 class SocketsSection(_Section):
-    """WebSockets: those of one worker process, which needs a thread for each."""
+    """WebSockets: each holds a thread of its worker process, which has to have more of them.
 
-    max_per_worker: int = Field(default=32, ge=0)
+    ``max_per_worker`` is half of the threads unless it is set; ``max_per_principal`` is per worker
+    process, too. ``origins`` are those whose pages may connect, beside the service's own. Who has
+    not authenticated after ``authenticate_seconds`` is closed; who says nothing for
+    ``heartbeat_seconds`` is asked for a sign of life, and has as long to give one.
+    ``messages_per_second`` is what one connection may send; ten times as much at once.
+    """
+
+    max_per_worker: int | None = Field(default=None, ge=0)
+    max_per_principal: int = Field(default=16, ge=1)
+    origins: tuple[str, ...] = ()
+    authenticate_seconds: float = Field(default=10.0, gt=0)
+    heartbeat_seconds: float = Field(default=25.0, gt=0)
+    messages_per_second: float = Field(default=20.0, gt=0)
 
 
 class EnrichmentSection(_Section):
@@ -255,6 +267,18 @@ class ServiceSection(_Section):
     sockets: SocketsSection = SocketsSection()
     enrichment: EnrichmentSection = EnrichmentSection()
     observe: ObserveSection = ObserveSection()
+
+    @property
+    def most_sockets(self) -> int:
+        """How many WebSockets a worker process takes."""
+        given = self.sockets.max_per_worker
+        return self.threads // 2 if given is None else given
+
+    @model_validator(mode="after")
+    def _leave_threads_for_requests(self) -> ServiceSection:
+        if self.most_sockets >= self.threads:
+            raise ValueError("sockets.max_per_worker has to be less than threads")
+        return self
 
     def require_keys(self) -> None:
         """Raise ``UsageError`` if others than this machine could come in, and no key is set."""

@@ -1,0 +1,1 @@
+"""Live updates over WebSockets: the protocol is in ``docs/websocket.md``."""
