@@ -27,9 +27,10 @@ from service import bodies, context, correlation, errors, headers
 from service.answers import JsonProvider
 from service.bootstrap import Wiring
 from service.limits import enforce
+from service.live import sockets
 from service.observe import requests
 from service.openapi import Api
-from service.routes import docs, health, metrics, runs
+from service.routes import docs, enrichment, health, metrics, runs, uploads
 
 HOOKS: tuple[Callable[[Flask, Wiring], None], ...] = (
     correlation.install,
@@ -47,6 +48,9 @@ FEATURES: tuple[Callable[[Wiring], APIBlueprint | Blueprint], ...] = (
     docs.blueprint,
     metrics.blueprint,
     runs.blueprint,
+    enrichment.blueprint,
+    uploads.blueprint,
+    sockets.blueprint,
 )
 
 

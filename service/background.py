@@ -6,10 +6,13 @@ import threading
 from collections.abc import Callable, Sequence
 
 from service.bootstrap import Wiring
+from service.dispatch import task as dispatch
 
 Task = Callable[[Wiring], None]
 
-TASKS: dict[str, Task] = {}
+TASKS: dict[str, Task] = {
+    "dispatch": dispatch.run,
+}
 """By name: what runs until ``wiring.closing`` is set, and then returns soon."""
 
 

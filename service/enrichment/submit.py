@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from config.settings import EnrichmentSection
-from schemas.access import Reach
+from schemas.access import Action, Principal, Reach, Resource
 from schemas.errors import TooLarge, Unavailable
 from schemas.job_files import OUTPUT_FORMAT, inline_key
 from schemas.jobs import Job, JobStatus
@@ -43,16 +43,6 @@ class Order:
     batch_size: int = 100
     output_format: str = "ndjson"
     force: bool = False
-
-
-@dataclass(frozen=True)
-class Asker:
-    """Whoever submits: whose the job will be, and how far they see jobs and uploads."""
-
-    organization: str
-    subject: str
-    jobs: Reach
-    uploads: Reach
 
 
 @dataclass(frozen=True)
@@ -80,11 +70,11 @@ class Submissions:
         self._section = section
         self._clock = clock
 
-    def submit(self, order: Order, asker: Asker, job_id: str) -> Submitted:
+    def submit(self, order: Order, asker: Principal, job_id: str) -> Submitted:
         """The job of an order. Repeatable: under an id that is taken already, it is that job.
 
-        Raises ``TooLarge``, ``NotFound`` and ``Conflict`` (see ``Uploads.usable``), and
-        ``Unavailable`` if no API is configured.
+        Raises ``TooLarge``, ``NotFound`` and ``Conflict`` (see ``Uploads.usable``), ``Forbidden``
+        if ``asker`` may not read what they submit, ``Unavailable`` if no API is configured.
         """
         known = self._jobs.get(job_id, Reach(asker.organization))
         if known is not None:
@@ -99,7 +89,7 @@ class Submissions:
         return Submitted(there, there.id == job.id)
 
     def submit_all(
-        self, orders: Sequence[Order], asker: Asker, ids: Sequence[str]
+        self, orders: Sequence[Order], asker: Principal, ids: Sequence[str]
     ) -> list[Submitted]:
         """A new job for each order, or none at all. Raises as ``submit`` does.
 
@@ -113,7 +103,7 @@ class Submissions:
         self._jobs.add(jobs)
         return [Submitted(job, True) for job in jobs]
 
-    def _prepared(self, order: Order, asker: Asker, job_id: str) -> Job:
+    def _prepared(self, order: Order, asker: Principal, job_id: str) -> Job:
         """The job, its input in place."""
         if self._section.api is None:
             raise Unavailable("no enrichment API is configured: set service.enrichment.api")
@@ -124,7 +114,7 @@ class Submissions:
             kind=KIND,
             organization=asker.organization,
             owner=asker.subject,
-            fingerprint=_fingerprint(content, order, asker.jobs),
+            fingerprint=_fingerprint(content, order, asker.reach(Resource.ENRICHMENT, Action.READ)),
             status=JobStatus.QUEUED,
             created_at=now,
             updated_at=now,
@@ -136,10 +126,11 @@ class Submissions:
             },
         )
 
-    def _input(self, order: Order, asker: Asker, job_id: str) -> tuple[str, str]:
+    def _input(self, order: Order, asker: Principal, job_id: str) -> tuple[str, str]:
         """What the contacts are, and the key of the file that holds them."""
         if order.contacts is None:
-            upload = self._uploads.usable(str(order.input_file_key), asker.uploads)
+            within = asker.reach(Resource.UPLOAD, Action.READ)
+            upload = self._uploads.usable(str(order.input_file_key), within)
             return _content_of_upload(upload), upload.key
         limit = self._section.max_contacts
         if len(order.contacts) > limit:

@@ -1,7 +1,7 @@
 """Addresses by which a client reaches one object of an S3 bucket by itself, for a while.
 
-Signed by SigV4 in the query string. What is signed cannot be changed: a PUT is bound to the key, the
-size, the SHA-256, which S3 checks, and the media type of an object, and replaces none.
+Signed by SigV4 in the query string. What is signed cannot be changed: a PUT is bound to the key,
+size, SHA-256, which S3 checks, and media type of an object, and replaces none.
 """
 
 from __future__ import annotations
