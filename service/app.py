@@ -30,7 +30,7 @@ from service.limits import enforce
 from service.live import sockets
 from service.observe import requests
 from service.openapi import Api
-from service.routes import docs, enrichment, health, metrics, runs, uploads
+from service.routes import docs, health, metrics, runs
 
 HOOKS: tuple[Callable[[Flask, Wiring], None], ...] = (
     correlation.install,
@@ -48,8 +48,6 @@ FEATURES: tuple[Callable[[Wiring], APIBlueprint | Blueprint], ...] = (
     docs.blueprint,
     metrics.blueprint,
     runs.blueprint,
-    enrichment.blueprint,
-    uploads.blueprint,
     sockets.blueprint,
 )
 
