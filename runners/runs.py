@@ -143,12 +143,12 @@ def end_of(error: BaseException) -> RunEnd:
 
 def state_of(settings: Settings) -> Stores:
     """The state store that the settings name. Raises ``UsageError`` and ``StoreError``."""
-    from stores.state.sql import open_state
+    from stores.state.opening import open_stores
 
     url = settings.state.url
     if url is not None:
-        return open_state(url.get_secret_value())
-    return open_state(f"sqlite:///{state_folder(settings) / 'state.db'}")
+        return open_stores(url.get_secret_value())
+    return open_stores(f"sqlite:///{state_folder(settings) / 'state.db'}")
 
 
 def state_folder(settings: Settings) -> Path:

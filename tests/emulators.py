@@ -1,4 +1,4 @@
-"""Emulators of S3 that answer over real HTTP, each a process of its own on a free port.
+"""Emulators of AWS that answer over real HTTP, each a process of its own on a free port.
 
 moto is a test requirement. ministack pins other versions of what Lethe needs, so it gets a virtual
 environment in the user's cache folder, made when it is first asked for.
@@ -26,12 +26,31 @@ ACCESS_KEY = SECRET_KEY = "testing"
 REGION = "us-east-1"
 _START_SECONDS = 60
 
+_MOTO_ONE_AT_A_TIME = """
+import sys
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app))
+"""
+
 
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
     """The endpoint of a moto server."""
     port = _free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with _running(command, {}, f"http://127.0.0.1:{port}", "/moto-api/data.json") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def moto_dynamodb_url() -> Iterator[str]:
+    """The endpoint of a moto that answers one request at a time.
+
+    Its DynamoDB is for one thread: of two who add to a number at once, one is lost.
+    """
+    port = _free_port()
+    command = [sys.executable, "-c", _MOTO_ONE_AT_A_TIME, str(port)]
     with _running(command, {}, f"http://127.0.0.1:{port}", "/moto-api/data.json") as url:
         yield url
 
@@ -44,7 +63,7 @@ def ministack_url() -> Iterator[str]:
     settings = {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
-        "SERVICES": "s3",
+        "SERVICES": "s3,dynamodb",
         "DOCKER_HOST": "",
         "LOG_LEVEL": "WARNING",
     }
@@ -65,6 +84,11 @@ def s3_client(url: str) -> boto3.client:
 def kinesis_client(url: str) -> boto3.client:
     """A plain client, to make streams and to put records."""
     return _client("kinesis", url)
+
+
+def dynamodb_client(url: str) -> boto3.client:
+    """A plain client, to look behind the store's back."""
+    return _client("dynamodb", url)
 
 
 def _client(service: str, url: str) -> boto3.client:

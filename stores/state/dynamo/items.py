@@ -7,7 +7,7 @@ record, times are microseconds since 1970, and what is not flat is JSON text.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -64,7 +64,7 @@ def encoded(record: Any) -> Item:
     return {name: _attribute(value) for name, value in given.items() if value is not None}
 
 
-def decoded(kind: type[R], item: Mapping[str, Any]) -> R:
+def decoded(kind: Callable[..., R], item: Mapping[str, Any]) -> R:
     """The record that these attributes are of; other attributes are passed over."""
     return kind(**{name: _field(of, item.get(name)) for name, of in _types(kind).items()})
 

@@ -8,8 +8,8 @@ is told the newest place with the refusal, and tries again at once. What remains
 transaction: some 10 ms at AWS, so about a hundred changes with an event a second, whatever the
 number of processes. Jobs tell of their progress about once a second each.
 
-To wait is to read the newest place: every 20 ms for five seconds after an event, every 250 ms
-otherwise; a change of one's own process is seen at once. So whoever waits hears of another
+To wait is to ask for commits after a place: every 20 ms for five seconds after an event, every
+250 ms otherwise; a change of one's own process is seen at once. So whoever waits hears of another
 process's event within some 30 ms (p99) while something is going on, and of the first one after a
 quiet time within some 260 ms.
 """
@@ -66,23 +66,23 @@ class EventLog:
         with self._grown:
             self._grown.notify_all()
 
-    def newest(self) -> int:
-        found = self._table.get(_NEWEST)
-        return 0 if found is None else found["place"]
-
     def pause(self, place: int, seconds: float) -> bool:
         """Wait for so long, or until this process has written an event after ``place``."""
         with self._grown:
             return self._grown.wait_for(lambda: (self._newest or 0) > place, seconds)
 
     def _attempt(self, writes: Sequence[Write], events: Sequence[Event]) -> None:
-        before = self.newest() if self._newest is None else self._newest
+        before = self._last_given() if self._newest is None else self._newest
         try:
             self._table.transact([*writes, *_commit(before, events)])
         except Refused as refused:
             self._newest = None
             raise self._reason(refused, len(writes)) from None
         self._newest = before + len(events)
+
+    def _last_given(self) -> int:
+        found = self._table.get(_NEWEST)
+        return 0 if found is None else found["place"]
 
     def _reason(self, refused: Refused, writes: int) -> Exception:
         """Why it was: a condition of the change itself, the events', or the place only."""
@@ -134,7 +134,8 @@ class DynamoOutbox:
         self._log.commit([], [event])
 
     def newest(self) -> int:
-        return self._log.newest()
+        commits = self._commits(0, page=1, newest_first=True)
+        return max((int(commit["sk"]) for commit in islice(commits, 1)), default=0)
 
     def after(self, place: int, limit: int) -> list[StoredEvent]:
         found: list[StoredEvent] = []
@@ -153,7 +154,7 @@ class DynamoOutbox:
 
     def wait(self, place: int, seconds: float) -> bool:
         until = self._monotonic() + seconds
-        while not self._log.newest() > place:
+        while not any(self._commits(place, page=1)):
             left = until - self._monotonic()
             if left <= 0:
                 return False
@@ -177,9 +178,9 @@ class DynamoOutbox:
         lively = self._monotonic() < self._lively_until
         return _LOOK_EVERY if lively else _LOOK_SELDOM
 
-    def _commits(self, place: int, page: int) -> Iterator[Item]:
+    def _commits(self, place: int, page: int, newest_first: bool = False) -> Iterator[Item]:
         values: dict[str, Value] = {"pk": _COMMITS, "first": digits(place + 1), "last": _LAST}
-        return self._table.query(_BETWEEN, values=values, page=page)
+        return self._table.query(_BETWEEN, values=values, page=page, newest_first=newest_first)
 
 
 def events_key(topic: Topic) -> str:

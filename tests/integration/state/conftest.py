@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -18,13 +19,22 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, ministack_url, moto_url
+from tests.emulators import (
+    ACCESS_KEY,
+    REGION,
+    SECRET_KEY,
+    dynamodb_client,
+    ministack_url,
+    moto_dynamodb_url,
+)
 from tests.integration.state.records import AnyState, Clock, opened
 
-__all__ = ["ministack_url", "moto_url"]  # fixtures: pytest finds them here
+__all__ = ["ministack_url", "moto_dynamodb_url"]  # fixtures: pytest finds them here
 
 SQL = ["sqlite", "postgresql"]
-DYNAMO = ["dynamodb on moto", "dynamodb on ministack"]
+DYNAMO = {"dynamodb on moto": "moto_dynamodb_url", "dynamodb on ministack": "ministack_url"}
+"""Its emulators, by the fixture that gives the endpoint."""
+
 KINDS = [*SQL, *DYNAMO]
 """Every kind that the contract suite runs on."""
 
@@ -59,15 +69,25 @@ def _empty(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'folder' / 'state.db'}"
     if request.param in DYNAMO:
-        emulator: str = request.getfixturevalue(f"{request.param.split()[-1]}_url")
-        return new_table(request, emulator)
+        return new_table(request, request.getfixturevalue(DYNAMO[request.param]))
     return empty_database(request.getfixturevalue("postgres_url"))
 
 
 def new_table(request: pytest.FixtureRequest, endpoint: str) -> str:
-    """The URL of a table that opening it makes; whatever opens it finds credentials for it."""
+    """The URL of a table that opening it makes; whatever opens it finds credentials for it.
+
+    It is taken away in the end: moto copies all tables for each transaction.
+    """
     request.getfixturevalue("credentials")
-    return f"dynamodb://lethe-{uuid.uuid4().hex}?region={REGION}&endpoint={endpoint}"
+    name = f"lethe-{uuid.uuid4().hex}"
+    request.addfinalizer(lambda: remove_table(endpoint, name))
+    return f"dynamodb://{name}?region={REGION}&endpoint={endpoint}"
+
+
+def remove_table(endpoint: str, name: str) -> None:
+    client = dynamodb_client(endpoint)
+    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+        client.delete_table(TableName=name)
 
 
 @pytest.fixture
