@@ -30,7 +30,7 @@ from service.limits import enforce
 from service.live import sockets
 from service.observe import requests
 from service.openapi import Api
-from service.routes import docs, health, metrics, runs
+from service.routes import docs, enrichment, health, metrics, runs, uploads
 
 HOOKS: tuple[Callable[[Flask, Wiring], None], ...] = (
     correlation.install,
@@ -48,6 +48,8 @@ FEATURES: tuple[Callable[[Wiring], APIBlueprint | Blueprint], ...] = (
     docs.blueprint,
     metrics.blueprint,
     runs.blueprint,
+    enrichment.blueprint,
+    uploads.blueprint,
     sockets.blueprint,
 )
 
