@@ -9,6 +9,7 @@ INSTALL_REQUIRES = [
     "apache-beam>=2.77,<2.78",
     "backports.zstd>=1.0,<2",
     "boto3>=1.44,<2",
+    "cachetools>=8,<9",
     "cronsim>=2.8,<3",
     "fastavro[snappy,zstandard]>=1.13,<2",
     "msgspec>=0.22,<0.23",
@@ -29,8 +30,12 @@ INSTALL_REQUIRES = [
 
 POSTGRES_REQUIRES = ["psycopg[binary]>=3.3,<4"]
 
+TRACING_REQUIRES = [
+    "opentelemetry-exporter-otlp-proto-http>=1.45,<2",
+    "opentelemetry-sdk>=1.45,<2",
+]
+
 SERVICE_REQUIRES = [
-    "cachetools>=8,<9",
     "flask-openapi-swagger>=5.34,<6",
     "flask-openapi>=5,<6",
     "flask-sock>=0.7,<0.8",
@@ -43,6 +48,7 @@ SERVICE_REQUIRES = [
 TEST_REQUIRES = [
     *POSTGRES_REQUIRES,
     *SERVICE_REQUIRES,
+    *TRACING_REQUIRES,
     "avro>=1.12,<2",
     "duckdb>=1.4,<3",
     "hypothesis>=6.140,<7",
@@ -77,6 +83,7 @@ setup(
         "postgres": POSTGRES_REQUIRES,
         "service": SERVICE_REQUIRES,
         "test": TEST_REQUIRES,
+        "tracing": TRACING_REQUIRES,
     },
     entry_points={"console_scripts": ["lethe = runners.cli:main"]},
 )

@@ -10,10 +10,13 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schemas.caching import Cacheable
 from schemas.errors import AccessDenied, StoreUnavailable, UsageError
+from stores.caching import Cache
 
 if TYPE_CHECKING:
     from config.settings import ParameterSection
@@ -25,6 +28,14 @@ SCRUB_KEY = "scrub-key"
 """The key that personal values are hashed with."""
 
 _SHORTEST_KEY = 16
+_MOST = 256
+
+
+@dataclass(frozen=True)
+class _Parameter(Cacheable):
+    """A value as it is cached; its ``repr`` does not show it."""
+
+    value: str = field(repr=False)
 
 
 class ParameterStore(ABC):
@@ -32,21 +43,22 @@ class ParameterStore(ABC):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._cache: dict[str, tuple[float, str]] = {}
+        self._cache = self._new_cache()
 
     def get(self, name: str) -> str:
         """The value. Raises ``UsageError`` that says how to set it, if there is none."""
-        now = self._clock()
-        cached = self._cache.get(name)
-        if cached is not None and now - cached[0] < CACHED_FOR:
-            return cached[1]
-        value = self._fetch(name)
-        self._cache[name] = (now, value)
-        return value
+        return self._cache.get(name, lambda: _Parameter(self._fetch(name))).value
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to other processes: where secrets are, never a secret."""
-        return {**self.__dict__, "_cache": {}}
+        return {name: value for name, value in self.__dict__.items() if name != "_cache"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._cache = self._new_cache()
+
+    def _new_cache(self) -> Cache[str, _Parameter]:
+        return Cache(_MOST, CACHED_FOR, self._clock)
 
     @abstractmethod
     def _fetch(self, name: str) -> str:
