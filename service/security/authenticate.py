@@ -30,7 +30,9 @@ from stores.state.service_port import ApiKeyStore
 from stores.tokens import is_api_key, shared_keys
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)  # RFC 6750, 2.1
-_IN_QUERY = ("access_token", "token", "api_key", "apikey", "jwt")
+IN_QUERY = ("access_token", "token", "api_key", "apikey", "jwt")
+"""Names under which credentials come in addresses, where they are refused."""
+
 _MESSAGE = "a valid token or API key is needed: send it as Authorization: Bearer ..."
 
 _log = structlog.get_logger()
@@ -74,7 +76,7 @@ def credential_of(request: Request) -> str:
     URLs stand in logs and histories, so that a credential in one is not taken even beside a good
     one.
     """
-    if any(name in request.args for name in _IN_QUERY):
+    if any(name in request.args for name in IN_QUERY):
         raise Refused("in the query string")
     found = [*_credentials(request)]
     if len(found) != 1:

@@ -71,13 +71,19 @@ def forged(key: SharedKey) -> list[dict[str, str]]:
     now = int(datetime.now(UTC).timestamp())
     good: dict[str, Any] = {"iss": "lethe", "aud": "lethe", "iat": now, "exp": now + 60}
     good |= {"sub": "me", "org": "org-1", "roles": ["admin"]}
-    changes = [{"exp": now - 99}, {"aud": "x"}, {"iss": "x"}, {"org": "a/b"}, {"sub": "a@b.c"}]
+    changes: list[dict[str, Any]] = [
+        {"exp": now - 99},
+        {"aud": "x"},
+        {"iss": "x"},
+        {"org": "a/b"},
+        {"sub": "a@b.c"},
+    ]
     made = [
         jwt.encode({**good, **change}, key.secret, "HS256", headers={"kid": key.id})
         for change in changes
     ]
     made += [
-        jwt.encode(good, None, "none", headers={"kid": key.id}),
+        jwt.encode(good, "", "none", headers={"kid": key.id}),
         jwt.encode(good, b"x" * 32, "HS256", headers={"kid": key.id}),
         jwt.encode(good, key.secret, "HS256", headers={"kid": "unknown"}),
         jwt.encode(good, key.secret, "HS512", headers={"kid": key.id}),

@@ -29,7 +29,7 @@ Limited = Callable[..., Callable[[Principal], FlaskClient]]
 
 
 def still(wiring: Wiring) -> Limiter:
-    """At the beginning of an hour, for ever: both periods count fully, whichever the store is in."""
+    """At the beginning of an hour, for ever: both periods count in full."""
     return Limiter(wiring.state.counters, lambda: NOW, lambda: 0.0)
 
 
