@@ -115,8 +115,8 @@ class Outbox(Protocol):
     def wait(self, place: int, seconds: float) -> bool:
         """Return as soon as there may be something after ``place``; False if time ran out.
 
-        Cheap: SQLite's data version, PostgreSQL's notifications, DynamoDB by polling. For one
-        thread of a process.
+        Cheap: SQLite's data version, PostgreSQL's notifications, DynamoDB by polling. For a
+        few threads of a process, each of which keeps a connection for it.
         """
 
     def prune(self, before: datetime) -> int:

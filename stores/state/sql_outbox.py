@@ -10,6 +10,7 @@ transaction of the whole server hold up every event.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ from schemas.events import Event, StoredEvent, Topic
 from stores.state.database import Database
 from stores.state.service_tables import EVENTS
 from stores.state.sql_prune import forget
-from stores.state.sql_waiting import CHANNEL, newest_place, waiter_of
+from stores.state.sql_waiting import CHANNEL, Waiter, newest_place, waiter_of
 
 _IN_ORDER = 0x6576656E7473
 """The key of PostgreSQL's advisory lock: "events"."""
@@ -31,7 +32,8 @@ class SqlOutbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiter = waiter_of(database)
+        self._of_thread = threading.local()
+        self._waiters: list[Waiter] = []
 
     def append(self, event: Event) -> None:
         self._database.write(lambda connection: insert_events(connection, [event]))
@@ -56,13 +58,22 @@ class SqlOutbox:
         return [_event(row) for row in rows]
 
     def wait(self, place: int, seconds: float) -> bool:
-        return self._waiter.wait(place, seconds)
+        return self._waiter().wait(place, seconds)
 
     def prune(self, before: datetime) -> int:
         return forget(self._database, EVENTS, EVENTS.c.at < before)
 
     def close(self) -> None:
-        self._waiter.close()
+        for waiter in self._waiters:
+            waiter.close()
+
+    def _waiter(self) -> Waiter:
+        """A thread's own: of what one connection is told, another does not hear."""
+        found: Waiter | None = getattr(self._of_thread, "waiter", None)
+        if found is None:
+            found = self._of_thread.waiter = waiter_of(self._database)
+            self._waiters.append(found)
+        return found
 
 
 def insert_events(connection: sa.Connection, events: Sequence[Event]) -> None:
