@@ -1,0 +1,71 @@
+"""The state ports of data subject requests. See ``stores.state.port`` for the rules.
+
+A change of a request, its event and its audit entry are one transaction: all or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from schemas.access import Reach
+from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead
+from schemas.dsr import Dsr, DsrQuery
+
+
+class DsrStore(Protocol):
+    """Data subject requests; what is outside of a ``Reach`` is not there."""
+
+    def add(self, requests: Sequence[Dsr], drafts: Sequence[AuditDraft]) -> None:
+        """Keep new requests, one draft each; all or none. Raises ``StoreError`` for a taken id."""
+
+    def get(self, request_id: str, reach: Reach) -> Dsr | None:
+        """The request of this id."""
+
+    def get_many(self, request_ids: Sequence[str], reach: Reach) -> list[Dsr]:
+        """Those that are there, in the order asked for; at most 100 ids."""
+
+    def find(self, query: DsrQuery, reach: Reach) -> list[Dsr]:
+        """Newest first; a cursor goes on at its place although others are added meanwhile."""
+
+    def change(self, changed: Dsr, draft: AuditDraft) -> Dsr | None:
+        """Put ``changed`` in the place of the version before it.
+
+        None if that is not the version that is there, or if its status may not become the new one:
+        read again, and decide again. Returns it with its new version.
+        """
+
+    def waiting(self, now: datetime, limit: int) -> list[Dsr]:
+        """Queued requests whose next try is due and that are not parked, oldest first.
+
+        Of one subject only the oldest: requests of a subject are sent in order.
+        """
+
+    def due_before(self, moment: datetime, reach: Reach, limit: int) -> list[Dsr]:
+        """Open requests whose deadline is before ``moment``, the soonest first."""
+
+    def to_minimise(self, closed_before: datetime, limit: int) -> list[Dsr]:
+        """Closed requests that still hold identities."""
+
+
+class AuditLog(Protocol):
+    """The audit log; entries are only ever added."""
+
+    def append(self, draft: AuditDraft) -> AuditEntry:
+        """Add an entry that belongs to no change of a request."""
+
+    def head(self) -> AuditHead:
+        """The newest entry's place in the chain."""
+
+    def entries(self, after: int, limit: int) -> list[AuditEntry]:
+        """Entries that follow a number, in order."""
+
+    def of(self, resource: str, reach: Reach) -> Iterator[AuditEntry]:
+        """The entries of one resource, in order."""
+
+    def keep_checkpoint(self, checkpoint: AuditCheckpoint) -> None:
+        """Keep a signed checkpoint."""
+
+    def checkpoints(self) -> list[AuditCheckpoint]:
+        """All checkpoints, oldest first."""
