@@ -250,6 +250,7 @@ class ServiceSection(_Section):
     folder ``files`` beside the state. ``trusted_proxies`` is how many proxies in front of it write
     the ``X-Forwarded-*`` headers. ``cors_origins`` are the origins whose pages may call it. Seconds
     are what requests under way are given at a shutdown, and a check of ``/readyz`` to answer.
+    ``flags`` switches features off, by name: see ``service.flags``.
     """
 
     host: str = "127.0.0.1"
@@ -267,6 +268,7 @@ class ServiceSection(_Section):
     sockets: SocketsSection = SocketsSection()
     enrichment: EnrichmentSection = EnrichmentSection()
     observe: ObserveSection = ObserveSection()
+    flags: dict[str, bool] = Field(default_factory=dict)
 
     @property
     def most_sockets(self) -> int:

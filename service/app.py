@@ -23,7 +23,7 @@ from flask import Blueprint, Flask
 from flask_openapi.blueprint import APIBlueprint
 from werkzeug.routing import BaseConverter
 
-from service import bodies, context, correlation, errors, headers
+from service import bodies, context, correlation, errors, flags, headers
 from service.answers import JsonProvider
 from service.bootstrap import Wiring
 from service.limits import enforce
@@ -38,6 +38,7 @@ HOOKS: tuple[Callable[[Flask, Wiring], None], ...] = (
     headers.install,
     errors.install,
     enforce.admit_by_address,
+    flags.install,
     context.install,
     enforce.count_requests,
     bodies.install,
