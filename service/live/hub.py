@@ -70,9 +70,9 @@ class Hub:
                 self._of_principal[name] -= 1
                 self._of_principal += Counter()
 
-    def __len__(self) -> int:
-        """How many are connected."""
-        return len(self._clients)
+    def is_watched(self, watched: Watched) -> bool:
+        """Whether anybody watches this."""
+        return watched in self._watchers
 
     def begin_at(self, place: int) -> None:
         """Updates after this place are going to be published."""

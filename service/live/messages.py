@@ -164,7 +164,7 @@ def _check_fields(message: ClientMessage) -> None:
     known = _FIELDS.get((message.type, message.data.action))
     if known is None:
         actions = [action or "none" for kind, action in _FIELDS if kind == message.type]
-        raise _problem("data.action", f"a {message.type} message takes {' or '.join(actions)}")
+        raise _problem("data.action", f"type {message.type} takes {' or '.join(actions)}")
     needed, possible = known
     given = {name for name, value in message.data if value is not None} - {"action"}
     problems = [(name, "is missing") for name in sorted(needed - given)]
