@@ -46,7 +46,7 @@ _POSTGRES = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
-    "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+    "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=20s",
 }
 """Nobody waits for ever: for an answer, a lock, or a transaction of a process that stands still."""
 

@@ -89,8 +89,8 @@ class JobStore(Protocol):
         False if there is none.
         """
 
-    def prune(self, before: datetime) -> list[Job]:
-        """Forget jobs that ended before this time, and return them, for their files."""
+    def prune(self, before: datetime) -> int:
+        """Forget jobs that ended before this time; how many. Their files are left alone."""
 
 
 class Outbox(Protocol):

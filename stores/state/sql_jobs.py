@@ -16,6 +16,7 @@ from schemas.jobs import Job, JobEnd, JobQuery, JobStatus, PartProgress, event_o
 from stores.state.database import Database, insert_into
 from stores.state.service_tables import JOB_PARTS, JOBS
 from stores.state.sql_outbox import insert_events
+from stores.state.sql_prune import forget
 from stores.state.sql_reach import within
 
 _UNFINISHED = tuple(status.value for status in JobStatus if not status.is_final)
@@ -105,8 +106,8 @@ class SqlJobs:
 
         return self._change(_visible(job_id, reach), change) is not None
 
-    def prune(self, before: datetime) -> list[Job]:
-        return self._database.write(lambda connection: _prune(connection, before))
+    def prune(self, before: datetime) -> int:
+        return forget(self._database, JOBS, JOBS.c.ended_at < before)
 
     def _all(self, query: sa.Select[Any]) -> list[Job]:
         rows = self._database.read(lambda connection: connection.execute(query).all())
@@ -199,11 +200,6 @@ def _sums(connection: sa.Connection, job_id: str) -> tuple[int, int]:
     sums = sa.select(sa.func.sum(processed), sa.func.sum(failed))
     row = connection.execute(sums.where(JOB_PARTS.c.job_id == job_id)).one()
     return int(row[0] or 0), int(row[1] or 0)
-
-
-def _prune(connection: sa.Connection, before: datetime) -> list[Job]:
-    gone = sa.delete(JOBS).where(JOBS.c.ended_at < before).returning(*JOBS.c)
-    return [_job(row) for row in connection.execute(gone)]
 
 
 def _of(job_id: str) -> list[sa.ColumnElement[bool]]:

@@ -78,6 +78,13 @@ def test_waiting_ends_when_something_is_written(state: AnyState) -> None:
     assert state.outbox.newest() > place
 
 
+def test_all_threads_that_wait_hear_of_it(state: AnyState) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(state.outbox.wait, 0, 30) for _ in range(2)]
+        state.outbox.append(event())
+        assert [done.result(30) for done in waiting] == [True, True]
+
+
 def test_a_reader_passes_over_nothing_while_many_write(state: AnyState) -> None:
     seen: list[tuple[str, int]] = []
     with ThreadPoolExecutor(WRITERS) as pool:
