@@ -144,6 +144,13 @@ class AuthSection(_Section):
         return self
 
 
+_ENDPOINT_LIMITS = {
+    "POST /v1/enrichment": "600/m",
+    "POST /v1/enrichment:bulk": "60/m",
+    "POST /v1/uploads": "600/m",
+}
+
+
 class LimitsSection(_Section):
     """How much is taken of one client: bodies in bytes, JSON by its depth and values, requests.
 
@@ -158,7 +165,7 @@ class LimitsSection(_Section):
     address: str = "3000/m"
     principal: str = "3000/m"
     everything: str = "30000/m"
-    endpoints: dict[str, str] = Field(default_factory=dict)
+    endpoints: dict[str, str] = Field(default_factory=lambda: dict(_ENDPOINT_LIMITS))
 
 
 class IdempotencySection(_Section):
@@ -249,7 +256,8 @@ class ServiceSection(_Section):
     ``files`` is a folder or an ``s3://`` place for uploads and results; without one it is the
     folder ``files`` beside the state. ``trusted_proxies`` is how many proxies in front of it write
     the ``X-Forwarded-*`` headers. ``cors_origins`` are the origins whose pages may call it. Seconds
-    are what requests under way are given at a shutdown, and a check of ``/readyz`` to answer.
+    are what requests under way are given at a shutdown, a check of ``/readyz`` to answer, and a
+    client that pauses in the midst of a request, or of taking an answer.
     ``flags`` switches features off, by name: see ``service.flags``.
     """
 
@@ -262,6 +270,7 @@ class ServiceSection(_Section):
     cors_origins: tuple[str, ...] = ()
     shutdown_seconds: int = Field(default=30, ge=1)
     check_seconds: float = Field(default=2.0, gt=0)
+    pause_seconds: int = Field(default=20, ge=1, le=3600)
     auth: AuthSection = AuthSection()
     limits: LimitsSection = LimitsSection()
     idempotency: IdempotencySection = IdempotencySection()

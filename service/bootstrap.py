@@ -58,6 +58,7 @@ def wire(settings: Settings) -> Wiring:
     parameters = open_parameters(settings.parameters)
     pseudonyms = Pseudonyms.of_parameters(parameters)
     state = state_of(settings)
+    observer = Observer.of(service.observe, state.jobs, utc_now)
     authenticator = build_authenticator(service.auth, parameters, state.api_keys, utc_now)
     return Wiring(
         settings=settings,
@@ -67,10 +68,10 @@ def wire(settings: Settings) -> Wiring:
         clock=utc_now,
         authenticate=authenticator,
         identify=authenticator.identify,
-        limiter=Limiter(state.counters, utc_now, time.monotonic),
+        limiter=Limiter(state.counters, utc_now, time.monotonic, observer.metrics.count_limit),
         policy=policy_of(service.limits, pseudonyms),
         idempotency=Idempotency(state.idempotency, pseudonyms, service.idempotency),
-        observer=Observer.of(service.observe, state.jobs, utc_now),
+        observer=observer,
     )
 
 

@@ -36,7 +36,9 @@ REPLAYED = "Idempotent-Replayed"
 RETRY_AFTER = 2
 """Seconds after which one may ask again for what is being done right now."""
 
-_KEY = re.compile(r"[A-Za-z0-9._:-]{8,128}")
+_KEY = re.compile(r'(["]?)([A-Za-z0-9._:-]{8,128})\1')
+"""In quotes as draft-ietf-httpapi-idempotency-key-header has it, or without, as most send it."""
+
 _KEPT_HEADERS = ("Content-Type", "Location")
 _LARGEST_KEPT = 256 * 1024
 
@@ -143,9 +145,10 @@ def canonical(body: bytes) -> bytes:
 
 
 def _checked(key: str) -> str:
-    if not _KEY.fullmatch(key):
+    found = _KEY.fullmatch(key)
+    if found is None:
         raise Invalid(f"{HEADER}: must be 8 to 128 letters, digits or . _ : -, such as a UUID")
-    return key
+    return found[2]
 
 
 def _is_kept(response: Response) -> bool:

@@ -31,7 +31,8 @@ _log = structlog.get_logger()
 class Limiter:
     """Counts requests for all rules at once. For any number of threads.
 
-    ``on_failure`` is called when counters could not be reached.
+    ``told`` is given each decision: ``allowed``, ``limited``, or ``unchecked`` where the counters
+    could not be reached.
     """
 
     def __init__(
@@ -39,12 +40,12 @@ class Limiter:
         counters: RequestCounters,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
-        on_failure: Callable[[], None] = lambda: None,
+        told: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._counters = counters
         self._now = now
         self._monotonic = monotonic
-        self._on_failure = on_failure
+        self._told = told
         self._lock = threading.Lock()
         self._over: TLRUCache[str, tuple[float, Standing]] = TLRUCache(
             _MOST_REMEMBERED, _until, monotonic
@@ -58,6 +59,7 @@ class Limiter:
             left = self._monotonic()
         if not over:
             return None
+        self._told("limited")
         until, found = max(over, key=lambda entry: entry[0])
         return replace(found, is_over=True, wait=until - left, reset=until - left)
 
@@ -66,19 +68,28 @@ class Limiter:
 
         None if there is no rule, or nothing can be counted now.
         """
-        if not rules or self._monotonic() < self._paused_until:
+        if not rules:
             return None
+        found = self._counted(rules)
+        if found is None:
+            self._told("unchecked")
+            return None
+        self._remember(rules, found)
+        least = min(found, key=lambda place: (not place.is_over, place.remaining, -place.wait))
+        self._told("limited" if least.is_over else "allowed")
+        return least
+
+    def _counted(self, rules: Sequence[Rule]) -> list[Standing] | None:
+        if self._monotonic() < self._paused_until:
+            return None
+        # Before the count: a period that begins in between is the next request's affair.
         now = self._now().timestamp()
         try:
             tallies = self._counters.count([rule.counted for rule in rules])
         except StoreError as error:
             self._pause(error)
             return None
-        found = [
-            standing(rule.rate, tally, now) for rule, tally in zip(rules, tallies, strict=True)
-        ]
-        self._remember(rules, found)
-        return min(found, key=lambda place: (not place.is_over, place.remaining, -place.wait))
+        return [standing(rule.rate, tally, now) for rule, tally in zip(rules, tallies, strict=True)]
 
     def _remember(self, rules: Sequence[Rule], found: Sequence[Standing]) -> None:
         for rule, place in zip(rules, found, strict=True):
@@ -92,7 +103,6 @@ class Limiter:
         if now >= self._silent_until:
             self._silent_until = now + _SAID_EVERY
             _log.warning("requests are not counted and pass unlimited", code=error.code)
-        self._on_failure()
 
 
 def _until(_name: str, entry: tuple[float, Standing], _now: float) -> float:

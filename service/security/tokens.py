@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import jwt
-from jwt.exceptions import InvalidTokenError
 
 from schemas.access import ROLES, Principal, check_names, rights_of
 from schemas.errors import UsageError
@@ -91,8 +90,9 @@ class TokenVerifier:
         try:
             issuer, key = self._key_for(jwt.get_unverified_header(token).get("kid"))
             claims = self._verified(token, issuer, key)
-        except (InvalidTokenError, jwt.InvalidKeyError, RecursionError) as error:
-            # The class alone: messages of the library may repeat parts of the token.
+        except (jwt.PyJWTError, RecursionError, ValueError, TypeError, OverflowError) as error:
+            # The class alone: messages of the library may repeat parts of the token. It lets some
+            # errors through that numbers beyond all bounds raise.
             raise Refused(type(error).__name__) from None
         return _identity(claims)
 

@@ -200,6 +200,10 @@ def test_key_of_a_wrong_form_is_refused_and_not_repeated(key: str) -> None:
     assert not key or key not in str(caught.value)
 
 
+def test_key_may_stand_in_quotes() -> None:
+    assert attempt(f'"{KEY}"') == attempt(KEY)
+
+
 def test_key_is_one_principals_own() -> None:
     others = [
         Principal("you", "org-1", frozenset(), frozenset()),

@@ -199,6 +199,17 @@ def test_critical_header_that_is_not_understood_is_refused() -> None:
     assert refusal(by_hand(header, claims(), KEY.secret)) == "InvalidTokenError"
 
 
+@pytest.mark.parametrize("claim", ["exp", "iat", "nbf"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**4000, "soon", [1], {}])
+def test_time_that_is_none_is_refused(claim: str, value: Any) -> None:
+    assert refusal(by_hand({"alg": "HS256", "kid": KEY.id}, claims(**{claim: value}), KEY.secret))
+
+
+@pytest.mark.parametrize("header", [b"[" * 5000, b'{"kid":' + b"9" * 5000 + b"}", b"null", b"1"])
+def test_header_that_is_hard_to_read_is_refused(header: bytes) -> None:
+    assert refusal(base64.urlsafe_b64encode(header).rstrip(b"=").decode() + ".e30.e30")
+
+
 def test_endless_token_is_refused_before_it_is_read() -> None:
     assert refusal("a" * 9000) == "too long"
 
