@@ -30,6 +30,14 @@ class Refuse:
 
 
 @dataclass(frozen=True)
+class Reply:
+    """Answer with this JSON, without asking the upstream."""
+
+    status: int
+    body: str
+
+
+@dataclass(frozen=True)
 class Delay:
     """Answer correctly, but only after so many seconds."""
 
@@ -55,14 +63,14 @@ class LoseAnswer:
     """Let the upstream do it, then hang up without an answer."""
 
 
-Fault = Refuse | Delay | CutAnswer | CutRequest | LoseAnswer
+Fault = Refuse | Reply | Delay | CutAnswer | CutRequest | LoseAnswer
 
 
 @dataclass
 class _Rule:
     fault: Fault
     times: int
-    matches: Callable[[str, str], bool]
+    matches: Callable[[str, str, str], bool]
 
 
 class FaultProxy:
@@ -82,22 +90,33 @@ class FaultProxy:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def inject(
-        self, fault: Fault, *, times: int = 1, method: str = "", path: str = "", query: str = ""
+        self,
+        fault: Fault,
+        *,
+        times: int = 1,
+        method: str = "",
+        path: str = "",
+        query: str = "",
+        target: str = "",
     ) -> None:
-        """Do ``fault`` to the next ``times`` requests of this method and these parts of a URL."""
+        """Do ``fault`` to the next ``times`` requests of this method and these parts of a URL.
 
-        def matches(asked: str, url: str) -> bool:
+        ``target`` is a part of the header by which AWS's JSON services name an operation.
+        """
+
+        def matches(asked: str, url: str, operation: str) -> bool:
             parts = urlsplit(url)
-            return method in {"", asked} and path in parts.path and query in parts.query
+            named = path in parts.path and query in parts.query and target in operation
+            return named and method in {"", asked}
 
         with self._lock:
             self._rules.append(_Rule(fault, times, matches))
 
-    def take(self, method: str, url: str) -> Fault | None:
+    def take(self, method: str, url: str, operation: str = "") -> Fault | None:
         """The fault that this request suffers, if any."""
         with self._lock:
             for rule in self._rules:
-                if rule.times and rule.matches(method, url):
+                if rule.times and rule.matches(method, url, operation):
                     rule.times -= 1
                     self.injected += 1
                     return rule.fault
@@ -131,7 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def _serve(self) -> None:
-        fault = self.server.proxy.take(self.command, self.path)
+        operation = self.headers.get("X-Amz-Target", "")
+        fault = self.server.proxy.take(self.command, self.path, operation)
         length = int(self.headers.get("Content-Length", 0))
         if isinstance(fault, CutRequest):
             self.rfile.read(min(fault.after, length))
@@ -139,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if isinstance(fault, Refuse):
             return self._refuse(fault)
+        if isinstance(fault, Reply):
+            return self._send(fault.status, "application/x-amz-json-1.0", fault.body.encode())
         answer, content = self._ask_upstream(body)
         if isinstance(fault, LoseAnswer):
             return self._hang_up()
@@ -175,8 +197,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, fault: Refuse) -> None:
         body = f"<Error><Code>{fault.code}</Code><Message>injected</Message></Error>".encode()
-        self.send_response(fault.status)
-        self.send_header("Content-Type", "application/xml")
+        self._send(fault.status, "application/xml", body)
+
+    def _send(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -128,7 +129,8 @@ class DynamoJobs:
 
         ended = self._change(job_id, change)
         if ended is not None:
-            self._parts.forget(job_id)
+            with suppress(StoreError):  # it has ended all the same; they go with the job
+                self._parts.forget(job_id)
         return ended
 
     def request_cancel(self, job_id: str, reach: Reach, at_once: bool) -> Job | None:
@@ -143,9 +145,9 @@ class DynamoJobs:
 
         return self._change(job_id, change, reach) is not None
 
-    def prune(self, before: datetime) -> list[Job]:
-        found = [self._forgotten(key) for key in due_before(self._table, "jobs", before)]
-        return [job for job in found if job is not None]
+    def prune(self, before: datetime) -> int:
+        due = due_before(self._table, "jobs", before)
+        return sum(self._forgotten(key) is not None for key in due)
 
     def _add(self, jobs: Sequence[Job], claims: list[Write]) -> None:
         if not jobs:

@@ -8,6 +8,7 @@ carries the same client request token, so that it is done once though an answer 
 from __future__ import annotations
 
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
     CredentialRetrievalError,
     HTTPClientError,
     NoCredentialsError,
@@ -326,4 +328,15 @@ def _client(address: DynamoAddress) -> Any:
         tcp_keepalive=True,
     )
     session = boto3.session.Session(region_name=address.region)
-    return session.client("dynamodb", endpoint_url=address.endpoint, config=config)
+    client = session.client("dynamodb", endpoint_url=address.endpoint, config=config)
+    client.meta.events.register("before-parse.dynamodb", _check_whole)
+    return client
+
+
+def _check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:
+    """Refuse an answer that is not whole; the SDK itself takes it for one without items."""
+    body, headers = response_dict["body"], response_dict["headers"]
+    length, checksum = headers.get("Content-Length"), headers.get("x-amz-crc32")
+    whole = length is None or len(body) == int(length)
+    if not whole or (checksum is not None and zlib.crc32(body) != int(checksum)):
+        raise ConnectionClosedError(endpoint_url="")
