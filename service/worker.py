@@ -1,12 +1,14 @@
-"""gunicorn's worker of threads, with two things of our own.
+"""gunicorn's worker of threads, with three things of our own.
 
 Requests that are no HTTP are answered in our shape, without repeating them, and logged without
-what they held. And threads that wait are told as soon as the worker is asked to end.
+what they held. Threads that wait are told as soon as the worker is asked to end. And a client that
+pauses in the midst of a request, or of taking an answer, does not hold a thread for ever.
 """
 
 from __future__ import annotations
 
 import socket
+import struct
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +40,13 @@ _MISTAKE = Fault(500, "internal", "something went wrong here")
 
 class Worker(ThreadWorker):
     """One worker process."""
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Have the system end reads and writes that last for too long."""
+        pause = struct.pack("ll", self.wsgi.extensions["lethe"].pause_seconds, 0)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            conn.sock.setsockopt(socket.SOL_SOCKET, option, pause)
+        super().enqueue_req(conn)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: let requests under way end, and those that wait know."""

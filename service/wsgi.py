@@ -3,36 +3,64 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import structlog
 from flask import Flask
 
-from config.settings import load_settings
+from config.settings import Settings, load_settings
+from schemas.errors import StoreUnavailable
 from service import background
 from service.app import create_app
-from service.bootstrap import wire
+from service.bootstrap import Wiring, wire
+from service.openapi import Api
+
+_TRIES = 20
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Process:
-    """What gunicorn's hooks need of a worker's application."""
+    """What gunicorn's worker and hooks need of the application."""
 
     closing: threading.Event
     threads: Sequence[threading.Thread]
+    pause_seconds: int
 
 
 def application() -> Flask:
     """The application, warm: built, connected, and with its threads running."""
-    wiring = wire(load_settings())
+    settings = load_settings()
+    wiring = wire_patiently(settings, wire, time.sleep)
     app = create_app(wiring)
-    _warm_up(app)
-    app.extensions["lethe"] = Process(wiring.closing, background.start(wiring))
+    _warm_up(app, wiring)
+    app.extensions["lethe"] = Process(
+        wiring.closing, background.start(wiring), settings.service.pause_seconds
+    )
     return app
 
 
-def _warm_up(app: Flask) -> None:
-    """Have the first request find connections open and the document made."""
-    with app.test_client() as client:
-        for path in ("/readyz", "/openapi/openapi.json"):
-            client.get(path)
+def wire_patiently(
+    settings: Settings, build: Callable[[Settings], Wiring], sleep: Callable[[float], None]
+) -> Wiring:
+    """Build everything, and wait for a database that does not answer.
+
+    A worker that takes the place of another one would end the whole service if it failed here;
+    leaving by ``SystemExit``, it is replaced in its turn.
+    """
+    for _ in range(_TRIES):
+        try:
+            return build(settings)
+        except StoreUnavailable as error:
+            _log.warning("a worker waits for the database", reason=error.message)
+            sleep(1.0)
+    raise SystemExit(1)
+
+
+def _warm_up(app: Api, wiring: Wiring) -> None:
+    """Have the first request find a connection open, and the document made."""
+    wiring.state.leases.current("readyz")
+    assert app.field_names
