@@ -118,8 +118,15 @@ def _row(key: ApiKey) -> list[str]:
 
 def _grant(subject: str, organization: str, roles: str, rights: str) -> Grant:
     from schemas.access import Right
-    from stores.tokens import Grant
+    from schemas.errors import UsageError
 
+    try:
+        from stores.tokens import Grant
+    except ModuleNotFoundError as missing:
+        raise UsageError(
+            f"tokens need a package that is not installed ({missing.name}): "
+            "pip install 'lethe[service]'"
+        ) from None
     single = tuple(Right.parse(name) for name in _names(rights))
     return Grant(subject, organization, tuple(_names(roles)), single)
 

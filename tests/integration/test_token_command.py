@@ -11,6 +11,9 @@ from pathlib import Path
 import jwt
 import pytest
 
+from runners.commands.token import create_token
+from schemas.errors import UsageError
+
 GRANT = ("--subject", "me", "--organisation", "org-1", "--roles", "operator")
 
 
@@ -46,6 +49,13 @@ def test_key_is_listed_without_its_secret_until_it_is_revoked(home: Path) -> Non
     assert lethe(home, "revoke", key["id"]).returncode == 0
     assert json.loads(lethe(home, "list", "--json").stdout)["revoked_at"] is not None
     assert lethe(home, "revoke", key["id"]).returncode == 2
+
+
+def test_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    monkeypatch.delitem(sys.modules, "stores.tokens", raising=False)
+    with pytest.raises(UsageError, match=r"\(jwt\): pip install"):
+        create_token("me", "org-1", "viewer")
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,24 @@ def test_address_in_a_header_is_not_believed(limited: Limited) -> None:
     assert seen == [200, 429, 429]
 
 
+def test_address_that_a_trusted_proxy_writes_is_the_one_that_counts(wiring: Wiring) -> None:
+    """Whatever the client wrote before it."""
+    service = wiring.settings.service
+    limits = service.limits.model_copy(update={"address": "1/h"})
+    behind = service.model_copy(update={"trusted_proxies": 1, "limits": limits})
+    changed = replace(
+        wiring,
+        settings=wiring.settings.model_copy(update={"service": behind}),
+        authenticate=lambda _: VIEWER,
+        limiter=still(wiring),
+        policy=policy_of(limits, Pseudonyms(b"k" * 32)),
+    )
+    client = create_app(changed).test_client()
+    written = ["192.0.2.1", "198.51.100.7, 192.0.2.1", "192.0.2.2"]
+    seen = [client.get(PATH, headers={"X-Forwarded-For": each}).status_code for each in written]
+    assert seen == [200, 429, 200]
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_health_is_never_refused(limited: Limited, path: str) -> None:
     client = limited(address="1/h", everything="1/h")(VIEWER)
