@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from schemas.errors import UsageError
 
@@ -26,7 +26,7 @@ class DynamoAddress:
     @staticmethod
     def parse(url: str) -> DynamoAddress:
         """Raises ``UsageError``, which does not show the URL."""
-        parts = urlsplit(url)
+        parts = _split(url)
         options = _options(parts.query)
         if parts.scheme != SCHEME or parts.path.strip("/") or not _TABLE.fullmatch(parts.netloc):
             raise UsageError(f"state.url names no table: {_HOW}")
@@ -34,6 +34,13 @@ class DynamoAddress:
 
     def __str__(self) -> str:
         return f"{SCHEME}://{self.table}"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise UsageError(f"state.url cannot be read: {_HOW}") from None
 
 
 def _options(query: str) -> dict[str, str]:
@@ -59,7 +66,7 @@ def _endpoint(options: dict[str, str]) -> str | None:
     endpoint = options.get("endpoint")
     if endpoint is None:
         return None
-    parts = urlsplit(endpoint)
+    parts = _split(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
         raise UsageError(f"state.url: its endpoint is no http(s) address: {_HOW}")
     return endpoint
