@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from runners.runs import CANCEL, INTERRUPTED, RUN_ID, owner_of
 from schemas.errors import StoreError
 from schemas.runs import RunEnd, RunOwner, RunStatus
+from stores.tracing import TRACEPARENT
 
 _GATE = 'trap "" TERM; read -r open && exec "$@" </dev/null'
 """SIGTERM asks a command to end after its round; one that has a single round just ends it."""
@@ -27,11 +28,15 @@ _GATE = 'trap "" TERM; read -r open && exec "$@" </dev/null'
 
 @dataclass(frozen=True)
 class Launch:
-    """A process to be started; ``log`` takes what it says."""
+    """A process to be started; ``log`` takes what it says.
+
+    ``traceparent`` is the trace that it is part of, as W3C writes it.
+    """
 
     run_id: str
     words: Sequence[str]
     log: Path
+    traceparent: str | None = None
 
 
 class Child(Protocol):
@@ -117,10 +122,13 @@ def _start(launch: Launch, log: Any) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,
-        env=_environment(launch.run_id, os.environ),
+        env=_environment(launch, os.environ),
         start_new_session=True,
     )
 
 
-def _environment(run_id: str, inherited: Mapping[str, str]) -> dict[str, str]:
-    return {**inherited, RUN_ID: run_id}
+def _environment(launch: Launch, inherited: Mapping[str, str]) -> dict[str, str]:
+    ours = {RUN_ID: launch.run_id}
+    if launch.traceparent is not None:
+        ours[TRACEPARENT] = launch.traceparent
+    return {**inherited, **ours}

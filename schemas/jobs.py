@@ -18,6 +18,9 @@ from typing import Any
 
 from schemas.events import Event, Topic, shown_time
 
+TRACE = "traceparent"
+"""The parameter that names the trace of the request that asked for a job, as W3C writes it."""
+
 
 class JobStatus(StrEnum):
     """Where a job is."""

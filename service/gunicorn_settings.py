@@ -31,13 +31,14 @@ logger_class = "service.observe.server_log.RoutedLogger"
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Have a worker's threads end what they are at."""
+    """Have a worker's threads end what they are at, and send the spans that are left."""
     from service import background
 
     del server
     app = getattr(worker, "wsgi", None)
     if app is not None:
         background.join(app.extensions["lethe"].threads, _JOIN_SECONDS)
+        app.extensions["lethe"].send_spans()
 
 
 def child_exit(server: Any, worker: Any) -> None:

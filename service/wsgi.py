@@ -29,6 +29,7 @@ class Process:
     closing: threading.Event
     threads: Sequence[threading.Thread]
     pause_seconds: int
+    send_spans: Callable[[], None]
 
 
 def application() -> Flask:
@@ -38,7 +39,10 @@ def application() -> Flask:
     app = create_app(wiring)
     _warm_up(app, wiring)
     app.extensions["lethe"] = Process(
-        wiring.closing, background.start(wiring), settings.service.pause_seconds
+        wiring.closing,
+        background.start(wiring),
+        settings.service.pause_seconds,
+        send_spans=wiring.observer.tracer.close,
     )
     return app
 

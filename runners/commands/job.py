@@ -12,7 +12,9 @@ def command(job_id: Annotated[str, typer.Argument(metavar="ID", help="The job.")
     from config.settings import load_settings
     from runners.jobs import run_job
     from runners.logs import configure_logs
+    from runners.traces import traced_run
 
     settings = load_settings()
     configure_logs(settings.log_level, form=settings.log_format)
-    run_job(job_id, settings)
+    with traced_run("job", settings, job=job_id):
+        run_job(job_id, settings)

@@ -23,7 +23,7 @@ import structlog
 from runners.launcher import Child, Launch, Launcher, end_of_process
 from runners.runs import tell_to_end
 from schemas.errors import StoreError
-from schemas.jobs import Job, JobStatus
+from schemas.jobs import TRACE, Job, JobStatus
 from schemas.runs import RunEnd, RunRecord, RunStatus
 from schemas.schedule import Lease
 from service.dispatch.decide import AskToEnd, End, Leave, Requeue, Start, Step, next_step
@@ -218,7 +218,8 @@ class Dispatcher:
         """
         run_id = new_run_id(self._post.clock())
         log = self._post.logs / f"{run_id}.log"
-        child = self._post.launcher.start(Launch(run_id, ("job", job.id), log))
+        trace = job.parameters.get(TRACE)
+        child = self._post.launcher.start(Launch(run_id, ("job", job.id), log, trace))
         try:
             is_ours = self._is_begun(job, self._run(run_id, job, child, log))
         except StoreError:

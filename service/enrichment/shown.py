@@ -52,7 +52,7 @@ class NewEnrichment(RequestModel):
             raise ValueError("mapping: two columns cannot have one name")
         return self
 
-    def order(self) -> Order:
+    def order(self, traceparent: str | None = None) -> Order:
         return Order(
             self.contacts,
             self.input_file_key,
@@ -60,6 +60,7 @@ class NewEnrichment(RequestModel):
             self.batch_size,
             self.output_format,
             self.force,
+            traceparent=traceparent,
         )
 
 

@@ -23,7 +23,7 @@ from config.settings import EnrichmentSection
 from schemas.access import Action, Principal, Reach, Resource
 from schemas.errors import TooLarge, Unavailable
 from schemas.job_files import OUTPUT_FORMAT, inline_key
-from schemas.jobs import Job, JobStatus
+from schemas.jobs import TRACE, Job, JobStatus
 from service.enrichment.uploads import Upload, Uploads
 from stores.objects import ObjectStore
 from stores.state.service_port import JobStore
@@ -43,6 +43,7 @@ class Order:
     batch_size: int = 100
     output_format: str = "ndjson"
     force: bool = False
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class Submissions:
                 "mapping": dict(order.mapping),
                 "batchSize": order.batch_size,
                 OUTPUT_FORMAT: order.output_format,
+                TRACE: order.traceparent,
             },
         )
 

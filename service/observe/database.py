@@ -27,7 +27,7 @@ def _before(connection: sa.Connection, *_: Any) -> None:
 def _after(connection: sa.Connection, *_: Any) -> None:
     began, operation = connection.info.pop(_BEGAN, None), current()
     if began is not None and operation is not None:
-        operation.database.add(1, time.perf_counter() - began)
+        operation.add_statement(connection.dialect.name, time.perf_counter() - began)
 
 
 def _failed(context: sa.ExceptionContext) -> None:

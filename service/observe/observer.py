@@ -14,6 +14,7 @@ from service.observe.exposition import Exposition
 from service.observe.metrics import Metrics
 from service.observe.operations import Operations, Sink, SlowOperations
 from stores.state.service_port import JobStore
+from stores.tracing import Tracer, open_tracer
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,21 @@ class Observer:
     operations: Operations
     metrics: Metrics
     exposition: Exposition
+    tracer: Tracer
 
     @staticmethod
     def of(settings: ObserveSection, jobs: JobStore, now: Callable[[], datetime]) -> Observer:
-        """Build it. From now on statements of SQL are counted in this process."""
+        """Build it. From now on statements of SQL are counted in this process.
+
+        Raises ``UsageError`` if traces are wanted and cannot be made.
+        """
         count_statements()
-        metrics = Metrics()
+        metrics, tracer = Metrics(), open_tracer(settings.otlp_endpoint, "lethe")
         return Observer(
-            Operations(_sinks(settings, metrics, now), time.perf_counter),
+            Operations(_sinks(settings, metrics, now), time.perf_counter, tracer),
             metrics,
             Exposition(metrics, jobs, now, time.monotonic),
+            tracer,
         )
 
 

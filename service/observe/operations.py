@@ -21,6 +21,7 @@ import structlog
 
 from config.settings import ObserveSection
 from schemas.errors import LetheError
+from stores.tracing import NoTracer, SpanKind, Tracer
 
 _log = structlog.get_logger()
 
@@ -65,6 +66,7 @@ class Operation:
 
     name: str
     clock: Clock
+    tracer: Tracer
     parent: Operation | None = None
     request_bytes: int = 0
     response_bytes: int = 0
@@ -77,9 +79,15 @@ class Operation:
         """Count what is done within as a call to another service, which is named so in the code."""
         began = self.clock()
         try:
-            yield
+            with self.tracer.span(service, SpanKind.CLIENT, peer__service=service):
+                yield
         finally:
             self.add_external(service, 1, self.clock() - began)
+
+    def add_statement(self, system: str, seconds: float) -> None:
+        """Count a call to the database that is over now."""
+        self.database.add(1, seconds)
+        self.tracer.record(system, SpanKind.CLIENT, seconds, db__system__name=system)
 
     def add_external(self, service: str, calls: int, seconds: float) -> None:
         """Count calls to another service."""
@@ -113,14 +121,15 @@ def current() -> Operation | None:
 class Operations:
     """Measures operations and tells the sinks."""
 
-    def __init__(self, sinks: Sequence[Sink], clock: Clock) -> None:
+    def __init__(self, sinks: Sequence[Sink], clock: Clock, tracer: Tracer | None = None) -> None:
         self._sinks = sinks
         self._clock = clock
+        self._tracer = tracer or NoTracer()
 
     @contextmanager
     def measure(self, name: str) -> Iterator[Operation]:
         """Measure what is done within; an exception ends it with an error, and goes on."""
-        operation = Operation(name, self._clock, current())
+        operation = Operation(name, self._clock, self._tracer, current())
         token = _current.set(operation)
         began = self._clock()
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 import structlog
@@ -17,6 +17,7 @@ from flask import Flask, Response, g, request
 
 from service.bootstrap import Wiring
 from service.observe.metrics import METHODS, Metrics
+from stores.tracing import Span, SpanKind, Tracer
 
 _log = structlog.get_logger()
 
@@ -42,6 +43,7 @@ class _Exchange:
 def install(app: Flask, wiring: Wiring) -> None:
     """Watch every request. To be installed right after the correlation id."""
     metrics, operations = wiring.observer.metrics, wiring.observer.operations
+    tracer = wiring.observer.tracer
 
     @app.before_request
     def begin() -> None:
@@ -50,6 +52,8 @@ def install(app: Flask, wiring: Wiring) -> None:
         if not g.exchange.is_socket:
             metrics.in_progress.inc()
             g.observed.callback(metrics.in_progress.dec)
+            g.span = g.observed.enter_context(_span(tracer, g.exchange))
+            g.traceparent = tracer.traceparent() or g.traceparent
             name = request.endpoint or UNMATCHED
             g.operation = g.observed.enter_context(operations.measure(name))
 
@@ -78,6 +82,16 @@ def _begun() -> _Exchange:
     )
 
 
+def _span(tracer: Tracer, exchange: _Exchange) -> AbstractContextManager[Span]:
+    return tracer.span(
+        f"{exchange.method} {exchange.route}",
+        SpanKind.SERVER,
+        g.traceparent,
+        http__request__method=exchange.method,
+        http__route=exchange.route,
+    )
+
+
 def _note_answer(exchange: _Exchange, response: Response) -> None:
     principal = g.get("principal")
     exchange.subject = None if principal is None else principal.subject
@@ -91,6 +105,9 @@ def _end_operation(exchange: _Exchange) -> None:
         g.operation.request_bytes = exchange.request_bytes
         g.operation.response_bytes = exchange.response_bytes
         g.operation.error = g.get("error_code")
+        g.span.note(http__response__status_code=exchange.status)
+        if exchange.status >= 500:
+            g.span.fail(g.operation.error or str(exchange.status))
         g.observed.close()
 
 

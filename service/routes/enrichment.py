@@ -14,7 +14,7 @@ from schemas.errors import Conflict, NotFound, RequestError, TooLarge
 from schemas.jobs import Job, JobCursor, JobQuery, JobStatus
 from service.answers import answer
 from service.bootstrap import Wiring
-from service.context import correlation_id, principal, reach
+from service.context import correlation_id, principal, reach, traceparent
 from service.enrichment.outputs import MEDIA_TYPES, output_response
 from service.enrichment.shown import (
     Accepted,
@@ -62,7 +62,7 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
         attempt = wiring.idempotency.attempt(request, asker)
 
         def work() -> Response:
-            submitted = submissions.submit(body.order(), asker, attempt.created_id())
+            submitted = submissions.submit(body.order(traceparent()), asker, attempt.created_id())
             location = {"Location": f"/v1/enrichment/{submitted.job.id}"}
             return answer(accepted(submitted), status_of(submitted), location)
 
@@ -73,7 +73,7 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
         """Have several lots of contacts enriched: all or none of them, or each on its own."""
         asker = _asker()
         attempt = wiring.idempotency.attempt(request, asker)
-        orders = [item.order() for item in body.items]
+        orders = [item.order(traceparent()) for item in body.items]
         _check_total(orders, section.max_contacts)
 
         def work() -> Response:
