@@ -70,13 +70,12 @@ def folder(moto_url: str) -> Iterator[Path]:
         make_buckets(moto_url)
         make_stream(moto_url)
         yield folder
-        end_mock_api(folder)
+        end_processes(folder)
 
 
-def end_mock_api(folder: Path) -> None:
+def end_processes(folder: Path) -> None:
     """End what a guide has started, should it not have come to the line that does."""
-    started = folder / "mock.pid"
-    if started.exists():
+    for started in folder.glob("*.pid"):
         with suppress(ProcessLookupError):
             os.kill(int(started.read_text()), signal.SIGTERM)
 
