@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from schemas.access import Reach
 from schemas.errors import LetheError
 from schemas.jobs import JobQuery, JobStatus
+from service.observe import processes
 from service.observe.metrics import Metrics
 from service.observe.operations import Clock, error_type
 from service.observe.processes import VARIABLE
@@ -44,6 +45,7 @@ class Exposition:
     ) -> None:
         self._registry = CollectorRegistry()
         folder = os.environ.get(VARIABLE)
+        self._is_shared = folder is not None
         if folder is None:
             self._registry.register(_Local(metrics.registry))
         else:
@@ -52,6 +54,8 @@ class Exposition:
 
     def text(self) -> bytes:
         """The Prometheus text format. Raises nothing if the store does not answer."""
+        if self._is_shared:
+            processes.forget_the_dead()
         return generate_latest(self._registry)
 
 

@@ -2,7 +2,8 @@
 
 Labels take few values: a route is the template of its path, an operation a constant of the code, an
 error a code or a type. With several worker processes, ``processes`` has them share a folder, and
-``exposition`` adds them up.
+``exposition`` adds them up. Breakers, which are in the processes of runs too, have their metrics in
+``stores.resilience.breaker_metrics``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from service.observe.operations import Measured, Severity
-from stores.resilience.breaker import BreakerState
 
 SECONDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -23,8 +23,6 @@ BYTES = tuple(float(4**power) for power in range(4, 16))
 """Bounds of sizes, from 256 bytes to 1 GiB."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-_STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 
 class Metrics:
@@ -80,16 +78,6 @@ class Metrics:
         )
 
     def _make_resilience_metrics(self) -> None:
-        self._breaker = Gauge(
-            "lethe_breaker_state",
-            "The worst of the processes' breakers: 0 closed, 1 half open, 2 open.",
-            ["breaker"],
-            registry=self.registry,
-            multiprocess_mode="livemax",
-        )
-        self._opened = self._counter(
-            "lethe_breaker_changes_total", "Changes of a breaker's state.", ["breaker", "state"]
-        )
         self._cache = self._counter(
             "lethe_cache_requests_total", "Look-ups in a cache.", ["cache", "result"]
         )
@@ -119,16 +107,6 @@ class Metrics:
     def cache_listener(self, cache: str) -> Callable[[str], None]:
         """What a cache of this name tells of its look-ups."""
         return lambda result: self._cache.labels(cache, result).inc()
-
-    def breaker_listener(self, breaker: str) -> Callable[[BreakerState], None]:
-        """What a breaker of this name tells of its state."""
-        self._breaker.labels(breaker).set(_STATES[BreakerState.CLOSED])
-
-        def changed(state: BreakerState) -> None:
-            self._breaker.labels(breaker).set(_STATES[state])
-            self._opened.labels(breaker, state.value).inc()
-
-        return changed
 
     def _counter(self, name: str, about: str, labels: list[str]) -> Counter:
         return Counter(name, about, labels, registry=self.registry)

@@ -39,6 +39,14 @@ def forget_worker(pid: int) -> None:
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
+def forget_the_dead() -> None:
+    """Take the gauges away of all processes that are gone: runs are not children of one process."""
+    folder = Path(os.environ[VARIABLE])
+    for left in folder.glob("gauge_live*_*.db"):
+        if not _is_running(left.stem.rpartition("_")[2]):
+            left.unlink(missing_ok=True)
+
+
 def end() -> None:
     """Remove the folder, when all workers have ended."""
     folder = os.environ.pop(VARIABLE, None)
