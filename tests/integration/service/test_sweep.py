@@ -1,0 +1,86 @@
+"""The sweep: files that nobody can ask for go, all others stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from config.settings import EnrichmentSection
+from schemas.access import Reach
+from schemas.jobs import JobEnd, JobStatus
+from service.dispatch.sweep import YOUNG, Kept, Sweep
+from service.enrichment.uploads import Uploads
+from stores.objects import LocalObjectStore, ObjectStore
+from stores.state.sql import SqlState, open_state
+from tests.integration.service.enrichment_requests import job
+
+LATER = datetime.now(UTC) + 2 * YOUNG
+KEPT = Kept(jobs=timedelta(days=30), runs=timedelta(days=90))
+FOLDER = "enrichment/job-0001"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[SqlState]:
+    with closing(open_state(f"sqlite:///{tmp_path / 'state.db'}")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ObjectStore:
+    store = LocalObjectStore(tmp_path / "files")
+    for name in ("input.ndjson", "output.ndjson", ".output.ndjson.lethe/receipt.json"):
+        store.put(f"{FOLDER}/{name}", b"{}\n")
+    return store
+
+
+def left_by_sweep(state: SqlState, files: ObjectStore, now: datetime = LATER) -> list[str]:
+    uploads = Uploads(files, EnrichmentSection(), lambda: now)
+    Sweep(state, state, files, uploads, KEPT, lambda: now)()
+    return [info.key.removeprefix(f"{FOLDER}/") for info in files.list("enrichment/")]
+
+
+def completed(state: SqlState) -> None:
+    state.jobs.add([job(1)])
+    state.jobs.begin("job-0001", "run-1")
+    end = JobEnd(JobStatus.COMPLETED, f"{FOLDER}/output.ndjson")
+    state.jobs.finish("job-0001", "run-1", end)
+
+
+def test_files_of_a_job_under_way_stay(state: SqlState, files: ObjectStore) -> None:
+    state.jobs.add([job(1)])
+    assert len(left_by_sweep(state, files)) == 3
+
+
+def test_of_a_completed_job_only_the_output_stays(state: SqlState, files: ObjectStore) -> None:
+    completed(state)
+    assert left_by_sweep(state, files) == ["output.ndjson"]
+
+
+def test_files_of_a_deleted_job_go(state: SqlState, files: ObjectStore) -> None:
+    completed(state)
+    state.jobs.delete("job-0001", Reach(None))
+    assert left_by_sweep(state, files) == []
+
+
+def test_files_of_a_deleted_job_that_still_runs_stay(state: SqlState, files: ObjectStore) -> None:
+    state.jobs.add([job(1)])
+    state.jobs.begin("job-0001", "run-1")
+    state.jobs.delete("job-0001", Reach(None))
+    assert len(left_by_sweep(state, files)) == 3
+
+
+def test_young_files_that_no_job_speaks_of_yet_stay(state: SqlState, files: ObjectStore) -> None:
+    assert len(left_by_sweep(state, files, datetime.now(UTC))) == 3
+    assert left_by_sweep(state, files) == []
+
+
+def test_job_and_its_files_go_when_they_are_past_their_time(
+    state: SqlState, files: ObjectStore
+) -> None:
+    completed(state)
+    assert left_by_sweep(state, files, datetime.now(UTC) + timedelta(days=31)) == []
+    assert state.jobs.get("job-0001", Reach(None)) is None
