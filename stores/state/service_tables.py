@@ -9,7 +9,16 @@ from stores.state.tables import METADATA, UtcTime
 _PLACE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """SQLite counts up by itself only what is declared as INTEGER."""
 
-_UNFINISHED = sa.text("status IN ('queued', 'running')")
+UNFINISHED = sa.text("status IN ('queued', 'running')")
+IN_SIGHT = sa.text("deleted_at IS NULL")
+"""Conditions of indexes; a query needs the same words for the database to see that one fits."""
+
+
+def _index_of_jobs(name: str, which: sa.TextClause, *columns: str) -> sa.Index:
+    return sa.Index(name, *columns, sqlite_where=which, postgresql_where=which)
+
+
+_NEWEST = ("created_at", "id")
 
 JOBS = sa.Table(
     "jobs",
@@ -37,16 +46,14 @@ JOBS = sa.Table(
     sa.Column("ended_at", UtcTime),
     sa.Column("deleted_at", UtcTime),
     sa.Column("version", sa.Integer, nullable=False),
-    sa.Index("jobs_by_time", "kind", "created_at", "id"),
-    sa.Index("jobs_by_organization", "organization", "kind", "created_at", "id"),
-    sa.Index("jobs_by_fingerprint", "organization", "kind", "fingerprint"),
     sa.Index("jobs_by_end", "ended_at"),
-    sa.Index(
-        "jobs_unfinished",
-        "created_at",
-        "id",
-        sqlite_where=_UNFINISHED,
-        postgresql_where=_UNFINISHED,
+    _index_of_jobs("jobs_unfinished", UNFINISHED, "created_at", "id"),
+    _index_of_jobs("jobs_by_time", IN_SIGHT, "kind", *_NEWEST),
+    _index_of_jobs("jobs_by_organization", IN_SIGHT, "organization", "kind", *_NEWEST),
+    _index_of_jobs("jobs_by_status", IN_SIGHT, "organization", "kind", "status", *_NEWEST),
+    _index_of_jobs("jobs_by_owner", IN_SIGHT, "organization", "owner", "kind", *_NEWEST),
+    _index_of_jobs(
+        "jobs_by_fingerprint", IN_SIGHT, "organization", "kind", "fingerprint", *_NEWEST
     ),
 )
 

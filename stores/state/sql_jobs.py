@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,13 +14,14 @@ from schemas import job_changes
 from schemas.access import Reach
 from schemas.jobs import Job, JobEnd, JobQuery, JobStatus, PartProgress, event_of_job
 from stores.state.database import Database, insert_into
-from stores.state.service_tables import JOB_PARTS, JOBS
+from stores.state.service_tables import IN_SIGHT, JOB_PARTS, JOBS, UNFINISHED
 from stores.state.sql_outbox import insert_events
 from stores.state.sql_prune import forget
 from stores.state.sql_reach import within
 
-_UNFINISHED = tuple(status.value for status in JobStatus if not status.is_final)
 _NEWEST_FIRST = (JOBS.c.created_at.desc(), JOBS.c.id.desc())
+
+Condition = sa.ColumnElement[bool] | sa.TextClause
 
 Change = Callable[[sa.Connection, Job], Job | None]
 """What becomes of a job, None if nothing may."""
@@ -57,7 +58,7 @@ class SqlJobs:
         return self._database.read(lambda connection: connection.scalar(counted)) or 0
 
     def unfinished(self, limit: int) -> list[Job]:
-        found = sa.select(JOBS).where(JOBS.c.status.in_(_UNFINISHED))
+        found = sa.select(JOBS).where(UNFINISHED)
         return self._all(found.order_by(JOBS.c.created_at, JOBS.c.id).limit(limit))
 
     def begin(self, job_id: str, run_id: str) -> Job | None:
@@ -113,7 +114,7 @@ class SqlJobs:
         rows = self._database.read(lambda connection: connection.execute(query).all())
         return [_job(row) for row in rows]
 
-    def _change(self, which: list[sa.ColumnElement[bool]], change: Change) -> Job | None:
+    def _change(self, which: list[Condition], change: Change) -> Job | None:
         """Lock the job, if it is there, and make of it what ``change`` says."""
 
         def work(connection: sa.Connection) -> Job | None:
@@ -145,7 +146,7 @@ def _insert_once(connection: sa.Connection, job: Job) -> Job:
     alike = (
         sa.select(JOBS)
         .where(JOBS.c.organization == job.organization, JOBS.c.kind == job.kind)
-        .where(JOBS.c.fingerprint == job.fingerprint)
+        .where(JOBS.c.fingerprint == job.fingerprint, IN_SIGHT)
         .order_by(*_NEWEST_FIRST)
     )
     known = (_job(row) for row in connection.execute(alike))
@@ -164,13 +165,17 @@ def _one_at_a_time(connection: sa.Connection, job: Job) -> None:
 
 
 def _report(connection: sa.Connection, job_id: str, progress: PartProgress) -> None:
-    """Nothing is kept of a job that has ended, or is gone: nobody would clear it away."""
+    """Nothing is kept of a job that has ended, or is gone: nobody would clear it away.
+
+    The job's row is held, so that it does not end between the look at it and the insert.
+    """
     figures = ("processed_batches", "failed_contacts")
     known = sa.select(
         JOBS.c.id,
         sa.literal(progress.part),
         *(sa.literal(getattr(progress, figure), sa.BigInteger) for figure in figures),
-    ).where(JOBS.c.id == job_id, JOBS.c.status.in_(_UNFINISHED))
+    ).where(JOBS.c.id == job_id, UNFINISHED)
+    known = known.with_for_update(read=True)
     insert = insert_into(connection, JOB_PARTS).from_select(["job_id", "part", *figures], known)
     greatest = {
         figure: _greater(JOB_PARTS.c[figure], insert.excluded[figure]) for figure in figures
@@ -202,21 +207,19 @@ def _sums(connection: sa.Connection, job_id: str) -> tuple[int, int]:
     return int(row[0] or 0), int(row[1] or 0)
 
 
-def _of(job_id: str) -> list[sa.ColumnElement[bool]]:
+def _of(job_id: str) -> list[Condition]:
     return [JOBS.c.id == job_id]
 
 
-def _visible(job_id: str, reach: Reach) -> list[sa.ColumnElement[bool]]:
+def _visible(job_id: str, reach: Reach) -> list[Condition]:
     reachable = within(reach, JOBS.c.organization, JOBS.c.owner)
-    return [JOBS.c.id == job_id, JOBS.c.deleted_at.is_(None), *reachable]
+    return [JOBS.c.id == job_id, IN_SIGHT, *reachable]
 
 
-def _matching(query: JobQuery, reach: Reach) -> list[sa.ColumnElement[bool]]:
-    conditions = within(reach, JOBS.c.organization, JOBS.c.owner)
-    conditions += [JOBS.c.kind == query.kind, JOBS.c.deleted_at.is_(None)]
-    if query.status is not None:
-        conditions.append(JOBS.c.status == query.status.value)
-    return conditions
+def _matching(query: JobQuery, reach: Reach) -> list[Condition]:
+    status = [] if query.status is None else [JOBS.c.status == query.status.value]
+    reachable = within(reach, JOBS.c.organization, JOBS.c.owner)
+    return [JOBS.c.kind == query.kind, IN_SIGHT, *status, *reachable]
 
 
 def _place(created_at: datetime, job_id: str) -> tuple[sa.ColumnElement[Any], ...]:
@@ -224,7 +227,7 @@ def _place(created_at: datetime, job_id: str) -> tuple[sa.ColumnElement[Any], ..
 
 
 def _columns(job: Job) -> dict[str, Any]:
-    return {**asdict(job), "status": job.status.value, "parameters": dict(job.parameters)}
+    return {**vars(job), "status": job.status.value, "parameters": dict(job.parameters)}
 
 
 def _job(row: sa.Row[Any]) -> Job:

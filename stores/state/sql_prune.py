@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from stores.state.database import Database
 
-_AT_ONCE = 5_000
+_AT_ONCE = 2_000
 
 
 def forget(database: Database, table: sa.Table, which: sa.ColumnElement[bool]) -> int:

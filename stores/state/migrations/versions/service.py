@@ -8,7 +8,8 @@ from alembic import op
 revision = "service"
 down_revision = "first"
 
-_UNFINISHED = sa.text("status IN ('queued', 'running')")
+_UNFINISHED = "status IN ('queued', 'running')"
+_IN_SIGHT = "deleted_at IS NULL"
 
 
 def upgrade() -> None:
@@ -66,17 +67,19 @@ def _create_jobs() -> None:
 
 
 def _index_jobs() -> None:
-    op.create_index("jobs_by_time", "jobs", ["kind", "created_at", "id"])
-    op.create_index("jobs_by_organization", "jobs", ["organization", "kind", "created_at", "id"])
-    op.create_index("jobs_by_fingerprint", "jobs", ["organization", "kind", "fingerprint"])
+    newest = ["created_at", "id"]
     op.create_index("jobs_by_end", "jobs", ["ended_at"])
-    op.create_index(
-        "jobs_unfinished",
-        "jobs",
-        ["created_at", "id"],
-        sqlite_where=_UNFINISHED,
-        postgresql_where=_UNFINISHED,
-    )
+    _index("jobs_unfinished", _UNFINISHED, newest)
+    _index("jobs_by_time", _IN_SIGHT, ["kind", *newest])
+    _index("jobs_by_organization", _IN_SIGHT, ["organization", "kind", *newest])
+    _index("jobs_by_status", _IN_SIGHT, ["organization", "kind", "status", *newest])
+    _index("jobs_by_owner", _IN_SIGHT, ["organization", "owner", "kind", *newest])
+    _index("jobs_by_fingerprint", _IN_SIGHT, ["organization", "kind", "fingerprint", *newest])
+
+
+def _index(name: str, which: str, columns: list[str]) -> None:
+    some = sa.text(which)
+    op.create_index(name, "jobs", columns, sqlite_where=some, postgresql_where=some)
 
 
 def _create_events() -> None:
