@@ -1,4 +1,4 @@
-"""Enrich a contact file: set its rows aside, finish all batches, publish the output.
+"""Enrich a contact file: divide it into parts, finish all batches, publish the output.
 
 Each step leaves what it did in the work area, and begins where that ends; so a run that was killed
 is gone on with from any instant. Who starts it::
@@ -17,21 +17,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from beam_pipelines.enrich import Enrichment, enrich
+from beam_pipelines.enrich import enrich
 from runners.choose import PipelineRunner
-from schemas.contacts import EnrichmentPlan, EnrichmentReport, InputIdentity, Receipt, Row
+from runners.progress import beside
+from schemas.contacts import (
+    MAX_ROW,
+    EnrichmentPlan,
+    EnrichmentReport,
+    InputIdentity,
+    Receipt,
+    Row,
+)
 from schemas.errors import LetheError, UsageError
+from schemas.inputs import Compression
+from stores.enrichment import open_area
+from stores.enrichment.area import WorkArea
 from stores.enrichment.client import ApiSettings
-from stores.enrichment.work import WorkFolder
 from stores.inputs import FoundFile, InputOpener
 from stores.objects import S3Settings
+from transforms.contacts.assemble import Assembled, Assembly
+from transforms.contacts.lanes import Enrichment, deal_out
 from transforms.contacts.output import output_format
-from transforms.contacts.prepare import prepare
+from transforms.contacts.prepare import plan_of_lines, set_aside
 from transforms.contacts.progress import Progress
-from transforms.contacts.read import read_contacts
+from transforms.contacts.read import lines_begin, read_contacts
+from transforms.contacts.split import NotByLines
 from transforms.decompress import detect_compression, pieces
 
 _MAGIC = 8
@@ -60,11 +73,6 @@ class EnrichmentRequest:
     s3: S3Settings | None = None
 
     @property
-    def work(self) -> WorkFolder:
-        """Where the work is kept."""
-        return WorkFolder(_output(self.out))
-
-    @property
     def opener(self) -> InputOpener:
         return InputOpener(self.s3)
 
@@ -77,78 +85,103 @@ def run_enrichment(
     Raises ``LetheError``; whatever happens, the output is not there or whole, and finished batches
     are kept for ``resume``. ``planned`` is not called where a finished run is found.
     """
-    with request.work.locked():
+    check_output(request)
+    area = open_area(request.out, request.s3)
+    with area.locked():
         found, identity = _found(request)
-        receipt = request.work.receipt() if request.resume else None
-        if receipt is None or not _is_of(receipt, request, identity):
-            receipt = _run(request, found, identity, runner, progress, planned)
-        request.work.write_receipt(receipt)
+        receipt = area.receipt() if request.resume else None
+        if receipt is None or not _is_of(receipt, request, identity, area):
+            began = time.monotonic()
+            plan = _plan(request, area, found, identity)
+            planned(plan)
+            made, counters = _enriched(request, area, plan, runner, progress)
+            report = report_of(plan, made, counters, time.monotonic() - began)
+            receipt = Receipt(identity, plan.mapping, report)
+        area.write_receipt(receipt)
         return receipt.report
 
 
-def check_output(out: str) -> None:
+def check_output(request: EnrichmentRequest) -> None:
     """Raise ``UsageError`` for an output that cannot be made."""
-    _output(out)
+    output_format(request.out)
+    open_area(request.out, request.s3)
 
 
-def _output(out: str) -> Path:
-    if "://" in out or out.startswith("s3:"):
-        raise UsageError(f"--out {out!r}: write to a file of this machine")
-    output_format(out)
-    path = Path(out)
-    if path.is_dir():
-        raise UsageError(f"--out {out!r}: is a folder; name the file to write")
-    return path.absolute()
-
-
-def _is_of(receipt: Receipt, request: EnrichmentRequest, identity: InputIdentity) -> bool:
+def _is_of(
+    receipt: Receipt, request: EnrichmentRequest, identity: InputIdentity, area: WorkArea
+) -> bool:
     """Whether the output is there, and was made of this input in the same way."""
     asked = (identity, dict(request.mapping))
-    return (receipt.input, dict(receipt.mapping)) == asked and request.work.out.exists()
+    return (receipt.input, dict(receipt.mapping)) == asked and area.has_output()
 
 
-def _run(
+def _enriched(
     request: EnrichmentRequest,
-    found: FoundFile,
-    identity: InputIdentity,
+    area: WorkArea,
+    plan: EnrichmentPlan,
     runner: PipelineRunner,
     progress: Progress,
-    planned: Planned,
-) -> Receipt:
-    began = time.monotonic()
-    plan = _plan(request, found, identity)
-    planned(plan)
-    enrichment = Enrichment(plan, request.work, request.api, progress)
-    counters = runner.run(lambda p: enrich(p, enrichment), len(plan.parts))
-    seconds = round(time.monotonic() - began, 3)
-    return Receipt(identity, plan.mapping, replace(report_of(plan, counters), seconds=seconds))
+) -> tuple[Assembled, Mapping[str, int]]:
+    """Make the output; what it came to, and the pipeline's counters."""
+    fmt = output_format(request.out)
+    enrichment = Enrichment(plan, area, request.api, progress, request.opener, fmt.is_table)
+    lanes = deal_out(plan, request.api, request.workers)
+    with area.publishing() as sink:
+        assembly = Assembly(area, plan, fmt, sink)
+        with beside(assembly.follow):
+            counters = runner.run(lambda p: enrich(p, enrichment, lanes), len(lanes))
+        return assembly.finish(), counters
 
 
-def _plan(request: EnrichmentRequest, found: FoundFile, identity: InputIdentity) -> EnrichmentPlan:
+def _plan(
+    request: EnrichmentRequest, area: WorkArea, found: FoundFile, identity: InputIdentity
+) -> EnrichmentPlan:
     """The plan of the unfinished run to go on with, else a new one."""
-    plan = request.work.plan()
+    plan = area.plan()
     if plan is None:
-        return _prepared(request, found, identity)
+        return _new_plan(request, area, found, identity)
     if not request.resume:
         raise UsageError(
-            f"{request.work.out}: an unfinished run is kept in {request.work.path}: go on with it "
+            f"{area.name}: an unfinished run is kept in {area.place}: go on with it "
             "by --resume, or remove that folder to begin anew"
         )
-    _check_same(plan, request, identity)
+    _check_same(plan, request, identity, area)
     return plan
 
 
-def _prepared(
-    request: EnrichmentRequest, found: FoundFile, identity: InputIdentity
+def _new_plan(
+    request: EnrichmentRequest, area: WorkArea, found: FoundFile, identity: InputIdentity
 ) -> EnrichmentPlan:
     """A new plan; of a file that cannot be read to its end, no row is kept."""
-    request.work.clear()
-    rows = _rows(request, found)
-    try:
-        return prepare(identity, rows, request.mapping, request.batch_size, request.work)
-    except LetheError:
-        request.work.clear()
-        raise
+    area.clear()
+    plan = _plan_of_lines(request, found, identity)
+    if plan is None:
+        try:
+            rows = _rows(request, found)
+            plan = set_aside(identity, rows, request.mapping, request.batch_size, area)
+        except LetheError:
+            area.clear()
+            raise
+    area.write_plan(plan)
+    return plan
+
+
+def _plan_of_lines(
+    request: EnrichmentRequest, found: FoundFile, identity: InputIdentity
+) -> EnrichmentPlan | None:
+    """The plan of a file that workers can read themselves, None if it is no such."""
+    if request.out.startswith("s3://") and not found.uri.startswith("s3://"):
+        return None  # workers may be where this machine's files are not
+    first = request.opener.read_first(found.uri, MAX_ROW)
+    if detect_compression(first[:_MAGIC]) is not Compression.NONE:
+        return None
+    lines = lines_begin(found.uri, first, request.mapping)
+    if lines is None:
+        return None
+    with suppress(NotByLines), request.opener.open_file(found.uri, lines[1]) as stream:
+        content = pieces(stream, Compression.NONE)
+        return plan_of_lines(identity, lines, content, request.mapping, request.batch_size)
+    return None
 
 
 def _found(request: EnrichmentRequest) -> tuple[FoundFile, InputIdentity]:
@@ -165,7 +198,9 @@ def _rows(request: EnrichmentRequest, found: FoundFile) -> Iterator[Row]:
         yield from read_contacts(found.uri, pieces(stream, compression), request.mapping)
 
 
-def _check_same(plan: EnrichmentPlan, request: EnrichmentRequest, identity: InputIdentity) -> None:
+def _check_same(
+    plan: EnrichmentPlan, request: EnrichmentRequest, identity: InputIdentity, area: WorkArea
+) -> None:
     """Raise ``UsageError`` if going on would mix two different runs."""
     same = {
         "the input": plan.input == identity,
@@ -176,28 +211,24 @@ def _check_same(plan: EnrichmentPlan, request: EnrichmentRequest, identity: Inpu
     if changed:
         raise UsageError(
             f"--resume: since the run began, changed: {', '.join(changed)}: give what it was, or "
-            f"remove {request.work.path} to begin anew"
+            f"remove {area.place} to begin anew"
         )
 
 
-def report_of(plan: EnrichmentPlan, counters: Mapping[str, int]) -> EnrichmentReport:
-    """The report of a pipeline's counters, without the time."""
-    prefix = "by_reason."
-    by_reason = {
-        name.removeprefix(prefix): count
-        for name, count in sorted(counters.items())
-        if name.startswith(prefix)
-    }
-    failed = sum(by_reason.values())
+def report_of(
+    plan: EnrichmentPlan, made: Assembled, counters: Mapping[str, int], seconds: float
+) -> EnrichmentReport:
+    """The report of an output, and of the counters of the pipeline that made it."""
+    failed = sum(made.by_reason.values())
     return EnrichmentReport(
         contacts=plan.contacts,
         enriched=plan.contacts - failed,
         failed=failed,
-        by_reason=by_reason,
+        by_reason=made.by_reason,
         batches=plan.batches,
         kept_batches=counters.get("kept_batches", 0),
         calls=counters.get("calls", 0),
         retries=counters.get("retries", 0),
-        seconds=0.0,
-        digest=plan.digest,
+        seconds=round(seconds, 3),
+        digest=made.digest,
     )

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 MAX_ID = 200
 """Characters of an id, at least one."""
 
@@ -58,41 +60,58 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A row of a contact file; ``line`` is where it begins, counted from 1.
 
     A row with a ``reason`` is faulty, at ``field`` if it is one field's fault. Of a faulty row
-    ``id`` and ``contact`` are there as far as they could be read.
+    ``id`` and ``contact`` are there as far as they could be read. ``contact`` is a JSON object, and
+    ``sent`` the one that the API gets, if that is another. ``digest`` is the SHA-256 of the
+    contact and reason in a canonical form, the same for the same contact in any format.
     """
 
     line: int
     id: str | None
-    contact: dict[str, Any] | None
+    contact: msgspec.Raw | None
     reason: Reason | None = None
     field: str | None = None
+    sent: msgspec.Raw | None = None
+    digest: bytes = b""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of a row: a line of the output. Of an enriched one, ``reason`` is None."""
+class Result(msgspec.Struct, frozen=True, gc=False):
+    """What became of a row: a line of the output. Of an enriched one, ``reason`` is None.
+
+    ``contact`` and ``enrichment`` are JSON objects or None; as they are read, they are decoded.
+    """
 
     line: int
     id: str | None
     status: Status
     reason: Reason | None
     field: str | None
-    contact: dict[str, Any] | None
-    enrichment: dict[str, Any] | None
+    contact: Any
+    enrichment: Any
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that were set aside together: the batches ``first`` up to ``first + batches``."""
+    """Rows that belong together: the batches ``first`` up to ``first + batches``.
+
+    Where parts are read from the input itself, this one is its ``size`` bytes from ``start`` on,
+    and begins at ``line``.
+    """
 
     number: int
     first: int
     batches: int
+    start: int = 0
+    size: int = 0
+    line: int = 1
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of its batches."""
+        return range(self.first, self.first + self.batches)
 
 
 @dataclass(frozen=True)
@@ -104,21 +123,39 @@ class InputIdentity:
     etag: str
 
 
+class ContactFormat(StrEnum):
+    """What a contact file can be."""
+
+    ARRAY = "array"
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+@dataclass(frozen=True)
+class LineFormat:
+    """How a line of a file is read on its own: NDJSON, or CSV with these columns."""
+
+    format: ContactFormat
+    header: tuple[str, ...] = ()
+    delimiter: str = ","
+
+
 @dataclass(frozen=True)
 class EnrichmentPlan:
     """All that must not change while a file is being enriched, and what was found in it.
 
-    ``digest`` is the SHA-256 of the rows in a canonical form: the same contacts give the same one,
-    whatever the format of their file. ``batches`` hold ``batch_size`` rows each, the last fewer.
+    ``id`` tells the plan from all others. ``batches`` hold ``batch_size`` rows each, the last
+    fewer. Parts are read from the input as ``lines`` says; if that is None, they were set aside.
     """
 
+    id: str
     input: InputIdentity
     mapping: Mapping[str, str]
     batch_size: int
     contacts: int
     batches: int
     parts: tuple[Part, ...]
-    digest: str
+    lines: LineFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +181,7 @@ class EnrichmentReport:
 
     ``batches`` are all of the file, ``kept_batches`` those that an earlier run had finished.
     ``calls`` are this run's requests to the API, repeats included; ``retries`` the repeats.
+    ``digest`` is the SHA-256 of the rows' digests, in their order.
     """
 
     contacts: int

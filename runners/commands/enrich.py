@@ -27,7 +27,10 @@ def command(
     ],
     out: Annotated[
         str,
-        typer.Option("--out", help="The file to make: .ndjson, .jsonl, .json, .csv or .parquet."),
+        typer.Option(
+            "--out",
+            help="The file to make, or s3://BUCKET/KEY: .ndjson, .jsonl, .json, .csv or .parquet.",
+        ),
     ],
     api: Annotated[str, typer.Option("--api", metavar="URL", help="The enrichment API.")],
     batch_size: Annotated[
@@ -61,13 +64,18 @@ def command(
             help="Exit with 3 above this share of failed contacts.",
         ),
     ] = None,
+    workers: shared.Workers = None,
+    runner: shared.Runner = "direct",
+    flink_master: shared.FlinkMaster = None,
+    spark_master: shared.SparkMaster = None,
+    worker_pool: shared.WorkerPool = None,
     report: shared.ReportFile = None,
 ) -> None:
     """Enrich a file of contacts: each comes out once, in order, enriched or with a reason."""
     from rich.console import Console
 
     from config.settings import load_settings
-    from runners.direct import DirectRunner
+    from runners.choose import open_runner, runner_options
     from runners.enrich import EnrichmentRequest, check_output, run_enrichment
     from runners.enrich_report import shown_enrichment
     from runners.logs import configure_logs
@@ -76,8 +84,9 @@ def command(
     from stores.enrichment.client import ApiSettings
 
     settings = load_settings()
-    configure_logs(settings.log_level)
-    check_output(out)
+    configure_logs(settings.log_level, form=settings.log_format)
+    count = shared.worker_count(settings, workers)
+    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
     request = EnrichmentRequest(
         input=contacts,
         out=out,
@@ -91,12 +100,14 @@ def command(
         mapping=parse_mapping(mapping or []),
         batch_size=batch_size,
         resume=resume,
+        workers=count,
         s3=shared.s3_settings(settings),
     )
+    check_output(request)
     limit = settings.delivery.max_error_rate if max_error_rate is None else max_error_rate
-    with DirectRunner(workers=1) as runner, recorded_run("enrich", settings) as run:
+    with open_runner(where) as opened, recorded_run("enrich", settings) as run:
         with shown_enrichment(Console(stderr=True)) as display:
-            done = run_enrichment(request, runner, display.progress, display.planned)
+            done = run_enrichment(request, opened, display.progress, display.planned)
         run.add(_counts(done))
         _conclude(done, report, limit)
 

@@ -9,21 +9,23 @@ not followed, so that contacts go nowhere but to the address that was given.
 
 from __future__ import annotations
 
+import http.client
+import select
+import ssl
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
-from urllib3.exceptions import TimeoutError as CallTimeout
 
 from schemas.contacts import Reason
 from schemas.errors import UsageError
-from stores.enrichment.errors import ApiMisused, BadCall, BatchNotEnriched, CallFailed, Unreachable
+from stores.enrichment.errors import ApiMisused, BadCall, BatchNotEnriched, Unreachable
 
 PATH = "/v1/enrich"
 
@@ -36,8 +38,8 @@ _FAILED = {408, *range(500, 600)} - {503}
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
-Wire = Mapping[str, Any]
-"""A contact, or a result, as it goes over the wire."""
+Wire = dict[str, Any]
+"""A result as it came over the wire."""
 
 
 def check_url(url: str) -> str:
@@ -55,61 +57,100 @@ class EnrichmentApi:
     """
 
     def __init__(self, url: str, connections: int, timeout: float) -> None:
-        self._url = check_url(url) + PATH
+        parts = urlsplit(check_url(url))
+        self._path = parts.path + PATH
         self._timeout = timeout
-        self._pool = urllib3.PoolManager(
-            num_pools=1, maxsize=connections, block=True, retries=False, headers=_HEADERS
-        )
+        self._address = (str(parts.hostname), parts.port)
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._free = threading.BoundedSemaphore(connections)
+        self._kept: list[http.client.HTTPConnection] = []
 
-    def call(self, contacts: Sequence[Wire]) -> list[Wire]:
+    def call(self, contacts: Sequence[msgspec.Raw]) -> list[Wire]:
         """The results for these contacts: in any order, some perhaps missing.
 
         Raises ``CallFailed``, ``BatchNotEnriched`` if the API finds fault with the contacts, and
         ``ApiMisused``.
         """
-        body = msgspec.json.encode({"contacts": contacts})
-        until = time.monotonic() + self._timeout
-        try:
-            response = self._post(body)
-            content = self._read(response, until)
-        except (HTTPError, OSError) as error:
-            raise _failure(error) from None
-        _check_status(response.status, response.headers.get("Retry-After"))
+        body = b'{"contacts":[%b]}' % b",".join(contacts)
+        with self._free:
+            until = time.monotonic() + self._timeout
+            status, wish, content = self._answer(body, until)
+        _check_status(status, wish)
         return results_of(content)
 
     def close(self) -> None:
-        self._pool.clear()
+        while self._kept:
+            self._kept.pop().close()
 
-    def _post(self, body: bytes) -> urllib3.BaseHTTPResponse:
-        return self._pool.request(
-            "POST",
-            self._url,
-            body=body,
-            timeout=urllib3.Timeout(total=self._timeout),
-            redirect=False,
-            preload_content=False,
-        )
-
-    def _read(self, response: urllib3.BaseHTTPResponse, until: float) -> bytes:
-        """The body; the connection goes back to the pool, closed if there may be a rest."""
+    def _answer(self, body: bytes, until: float) -> tuple[int, str | None, bytes]:
+        """Status, wish to be left alone, and body of what the API says to this."""
+        connection = self._connection()
+        is_whole = False
         try:
-            return _bounded(response, until)
-        except BaseException:
-            response.close()
-            raise
+            with _reporting():
+                connection.request("POST", self._path, body, _HEADERS)
+                response = connection.getresponse()
+                content = _bounded(connection, response, until)
+                response.close()  # the connection takes no other call before
+            is_whole = not response.will_close
+            return response.status, response.headers.get("Retry-After"), content
         finally:
-            response.release_conn()
+            if is_whole:
+                self._kept.append(connection)
+            else:
+                connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """A kept connection that the API has not closed meanwhile, or a new one."""
+        with suppress(IndexError):
+            while not _is_idle(connection := self._kept.pop()):
+                connection.close()
+            connection.sock.settimeout(self._timeout)
+            return connection
+        return self._connected()
+
+    def _connected(self) -> http.client.HTTPConnection:
+        host, port = self._address
+        if self._tls is None:
+            connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+        else:
+            connection = http.client.HTTPSConnection(
+                host, port, timeout=self._timeout, context=self._tls
+            )
+        try:
+            connection.connect()
+        except ssl.SSLError:
+            raise ApiMisused(
+                "the API's certificate, or its TLS, is not to be trusted: look at --api"
+            ) from None
+        except OSError:
+            raise Unreachable from None
+        return connection
 
 
-def _bounded(response: urllib3.BaseHTTPResponse, until: float) -> bytes:
+def _is_idle(connection: http.client.HTTPConnection) -> bool:
+    """Whether nothing has come since the last answer: neither an end nor what nobody asked for."""
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return not poll.poll(0)
+
+
+def _bounded(
+    connection: http.client.HTTPConnection, response: http.client.HTTPResponse, until: float
+) -> bytes:
     """The body, though it may come a byte at a time, or without end."""
     content = bytearray()
     while piece := response.read1(_PIECE):
         content += piece
-        if time.monotonic() > until:
+        left = until - time.monotonic()
+        if left <= 0:
             raise BadCall(Reason.API_TIMEOUT)
         if len(content) > MAX_ANSWER:
             raise BadCall(Reason.INVALID_ANSWER)
+        if connection.sock is not None:
+            connection.sock.settimeout(left)
+    if response.length:
+        raise BadCall(Reason.INVALID_ANSWER)
     return bytes(content)
 
 
@@ -138,14 +179,15 @@ def retry_after(text: str | None, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
-def _failure(error: Exception) -> CallFailed | ApiMisused:
-    if isinstance(error, SSLError):
-        return ApiMisused("the API's certificate, or its TLS, is not to be trusted: look at --api")
-    if isinstance(error, NewConnectionError | ConnectTimeoutError | ConnectionRefusedError):
-        return Unreachable()
-    if isinstance(error, CallTimeout):
-        return BadCall(Reason.API_TIMEOUT)
-    return BadCall(Reason.INVALID_ANSWER)
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """What goes wrong with a connection as a bad call: it may be the contacts' doing."""
+    try:
+        yield
+    except TimeoutError:
+        raise BadCall(Reason.API_TIMEOUT) from None
+    except (http.client.HTTPException, OSError):
+        raise BadCall(Reason.INVALID_ANSWER) from None
 
 
 def _check_status(status: int, wish: str | None) -> None:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
@@ -26,6 +27,7 @@ from stores.enrichment.errors import (
     Unreachable,
 )
 from stores.resilience.breaker import BreakerOpen, BreakerRules, CircuitBreaker, Permit
+from stores.resilience.breaker_metrics import breaker_listener
 from stores.resilience.bucket import TokenBucket
 from stores.streams.backoff import Clock
 
@@ -67,7 +69,8 @@ class EnrichmentClient:
         self._api = api
         self._clock = clock
         now = clock.monotonic
-        self._breaker = CircuitBreaker(BreakerRules(slow_seconds=settings.timeout * 0.8), now)
+        rules = BreakerRules(slow_seconds=settings.timeout * 0.8)
+        self._breaker = CircuitBreaker(rules, now, breaker_listener("enrichment"))
         self._bucket = _bucket(settings.rate, clock)
         self._lock = threading.Lock()
         self._calls = self._retries = 0
@@ -79,7 +82,7 @@ class EnrichmentClient:
         with self._lock:
             return ClientCounts(self._calls, self._retries)
 
-    def enrich(self, contacts: Sequence[Wire]) -> list[Wire]:
+    def enrich(self, contacts: Sequence[msgspec.Raw]) -> list[Wire]:
         """What the API says of these contacts: in any order, some perhaps missing.
 
         Raises ``BatchNotEnriched``; and ``ApiUnavailable`` or ``ApiMisused``, after which it makes
@@ -122,7 +125,7 @@ class EnrichmentClient:
     def attempts(self) -> int:
         return self._settings.attempts
 
-    def _attempt(self, contacts: Sequence[Wire], began: float) -> list[Wire]:
+    def _attempt(self, contacts: Sequence[msgspec.Raw], began: float) -> list[Wire]:
         permit = self._admitted(began)
         try:
             self._wait_for_turn()
@@ -152,7 +155,7 @@ class EnrichmentClient:
         except (CallFailed, BatchNotEnriched):
             return
 
-    def _call(self, contacts: Sequence[Wire], permit: Permit) -> list[Wire]:
+    def _call(self, contacts: Sequence[msgspec.Raw], permit: Permit) -> list[Wire]:
         began = self._clock.monotonic()
         self._count_call()
         try:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import msgspec
 import pytest
 
 from schemas.contacts import MAX_ROW, Reason
@@ -15,7 +16,7 @@ from stores.enrichment.api import EnrichmentApi
 from stores.enrichment.errors import ApiMisused, BadCall, BatchNotEnriched, Unreachable
 from tests.mock_api import Mock, running_mock
 
-CONTACTS = [{"id": "1"}, {"id": "2"}]
+CONTACTS = [msgspec.Raw(b'{"id":"1"}'), msgspec.Raw(b'{"id":"2"}')]
 
 
 @pytest.fixture(scope="module")

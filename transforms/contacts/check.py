@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
+
+import msgspec
 
 from schemas.contacts import ID_FIELDS, MAX_EMAIL, MAX_FIELDS, MAX_ID, MAX_VALUE, Reason, Row
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_encode = msgspec.json.Encoder().encode
+_canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
 def checked_row(line: int, contact: Mapping[str, Any], mapping: Mapping[str, str]) -> Row:
@@ -16,36 +21,61 @@ def checked_row(line: int, contact: Mapping[str, Any], mapping: Mapping[str, str
 
     A fault names the field by its name in the output; the first one found counts.
     """
-    named = {mapping.get(name, name): value for name, value in contact.items()}
-    found = _id_of(named)
-    reason, field = _fault(named, found)
-    return Row(line, found, named, reason, field)
+    if mapping:
+        contact = {mapping.get(name, name): value for name, value in contact.items()}
+    found, content = _id_of(contact), _encode(contact)
+    reason, field = _fault(contact, found, len(content))
+    sent = None if found is None else _sent(contact, found, content)
+    digest = sha256(_canonical((contact, reason))).digest()
+    return Row(line, found, msgspec.Raw(content), reason, field, sent, digest)
+
+
+def faulty_row(line: int, reason: Reason, field: str | None = None) -> Row:
+    """A row that cannot be read."""
+    digest = sha256(_canonical((None, reason))).digest()
+    return Row(line, None, None, reason, field, None, digest)
 
 
 def _id_of(contact: Mapping[str, Any]) -> str | None:
     """The contact's id as text; a whole number is taken for one, as exports have it."""
     for name in ID_FIELDS:
         value = contact.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
         if isinstance(value, str) and value:
             return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
     return None
 
 
-def _fault(contact: Mapping[str, Any], found: str | None) -> tuple[Reason | None, str | None]:
+def _sent(contact: Mapping[str, Any], found: str, content: bytes) -> msgspec.Raw | None:
+    """The contact with its id where the API looks for it; None if it is there already."""
+    if "id" not in contact:
+        return msgspec.Raw(b'%b,"id":%b}' % (content[:-1], _encode(found)))
+    if contact["id"] == found:
+        return None
+    return msgspec.Raw(_encode({**contact, "id": found}))
+
+
+def _fault(
+    contact: Mapping[str, Any], found: str | None, size: int
+) -> tuple[Reason | None, str | None]:
+    """What is wrong; ``size`` is that of all in bytes."""
     if len(contact) > MAX_FIELDS:
         return Reason.TOO_MANY_FIELDS, None
     if found is None:
         return Reason.MISSING_ID, ID_FIELDS[0]
     if len(found) > MAX_ID:
         return Reason.TOO_LONG, next(name for name in ID_FIELDS if contact.get(name))
-    for name, value in contact.items():
-        if isinstance(value, str) and len(value) > MAX_VALUE:
-            return Reason.TOO_LONG, name[:MAX_ID]
+    if size > MAX_VALUE and (name := _long_field(contact)) is not None:
+        return Reason.TOO_LONG, name[:MAX_ID]
     if not _is_address(contact.get("email")):
         return Reason.INVALID_VALUE, "email"
     return None, None
+
+
+def _long_field(contact: Mapping[str, Any]) -> str | None:
+    texts = (name for name, value in contact.items() if isinstance(value, str))
+    return next((name for name in texts if len(contact[name]) > MAX_VALUE), None)
 
 
 def _is_address(value: Any) -> bool:

@@ -31,17 +31,22 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _SIGNED_NUMBER = re.compile(r"[+-]\d+(\.\d+)?")
 
 
-def summary_of(results: Iterable[Result]) -> BatchSummary:
-    """The counts and columns of a finished batch."""
+def summary_of(results: Iterable[Result], with_columns: bool) -> BatchSummary:
+    """The counts of a finished batch; its columns only ``with_columns``, as finding them costs."""
     contacts, by_reason = 0, dict[str, int]()
     contact_columns, enrichment_columns = dict[str, set[str]](), dict[str, set[str]]()
     for result in results:
         contacts += 1
         if result.reason is not None:
             by_reason[result.reason] = by_reason.get(result.reason, 0) + 1
-        _note(contact_columns, result.contact)
-        _note(enrichment_columns, result.enrichment)
+        if with_columns:
+            _note(contact_columns, _decoded(result.contact))
+            _note(enrichment_columns, result.enrichment)
     return BatchSummary(contacts, by_reason, _kinds(contact_columns), _kinds(enrichment_columns))
+
+
+def _decoded(contact: Any) -> Mapping[str, Any] | None:
+    return msgspec.json.decode(contact) if isinstance(contact, msgspec.Raw) else contact
 
 
 def merged(first: Kinds, second: Kinds) -> dict[str, tuple[str, ...]]:

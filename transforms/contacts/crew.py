@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import Queue
+from contextlib import suppress
+from queue import Empty, Full, Queue
 
 from stores.streams.backoff import SystemClock
 
@@ -20,8 +21,8 @@ class Crew:
     who brings work. They are daemons: a process that ends does not wait for answers."""
 
     def __init__(self, size: int) -> None:
-        # One more task than threads, so that none of them waits for its next.
-        self._tasks: Queue[Work | None] = Queue(1)
+        # Some more tasks than threads, so that none of them waits for its next.
+        self._tasks: Queue[Work | None] = Queue(1 + size // 4)
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._lock = threading.Lock()
@@ -46,6 +47,16 @@ class Crew:
         for thread in self._threads:
             thread.join()
         self._raise_error()
+
+    def dismiss(self) -> None:
+        """Have the threads end without being waited for; what is not begun is not done."""
+        self._stop.set()
+        with suppress(Empty):
+            while True:
+                self._tasks.get_nowait()
+        for _ in self._threads:
+            with suppress(Full):
+                self._tasks.put_nowait(None)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -8,16 +8,18 @@ one before, so it ends: after at most about twice as many questions as there are
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from schemas.contacts import Reason, Result, Row, Status
 from stores.enrichment.errors import BatchNotEnriched
 
-Ask = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
+Ask = Callable[[Sequence[msgspec.Raw]], Sequence[dict[str, Any]]]
 """Asks the API for contacts; raises ``BatchNotEnriched``."""
 
-Answer = Mapping[str, Any] | Reason
+Answer = dict[str, Any] | Reason
 """What the API says of a contact, or why it says nothing."""
 
 
@@ -26,14 +28,16 @@ def enrich_rows(rows: Sequence[Row], ask: Ask) -> list[Result]:
     sound = [row for row in rows if row.reason is None]
     answers = iter(_answers(sound, ask) if sound else [])
     return [
-        _failed(row, row.reason) if row.reason is not None else _result(row, next(answers))
+        _result(row, next(answers)) if row.reason is None else _failed(row, row.reason)
         for row in rows
     ]
 
 
-def wire_of(row: Row) -> dict[str, Any]:
+def wire_of(row: Row) -> msgspec.Raw:
     """A sound row as the API takes it."""
-    return {**(row.contact or {}), "id": row.id}
+    found = row.contact if row.sent is None else row.sent
+    assert found is not None
+    return found
 
 
 def _answers(rows: Sequence[Row], ask: Ask) -> list[Answer]:
@@ -57,11 +61,11 @@ def _by_halves(rows: Sequence[Row], ask: Ask) -> list[Answer]:
     return _answers(rows[:middle], ask) + _answers(rows[middle:], ask)
 
 
-def _matched(rows: Sequence[Row], results: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
+def _matched(rows: Sequence[Row], results: Sequence[dict[str, Any]]) -> list[Answer | None]:
     """The results by the rows' ids; if several rows share one, in the order of the results."""
     if [result.get("id") for result in results] == [row.id for row in rows]:
         return list(results)  # as almost always
-    by_id: dict[str, deque[Mapping[str, Any]]] = defaultdict(deque)
+    by_id: dict[str, deque[dict[str, Any]]] = defaultdict(deque)
     for result in results:
         by_id[str(result.get("id"))].append(result)
     return [by_id[str(row.id)].popleft() if by_id[str(row.id)] else None for row in rows]
@@ -70,10 +74,10 @@ def _matched(rows: Sequence[Row], results: Sequence[Mapping[str, Any]]) -> list[
 def _result(row: Row, answer: Answer) -> Result:
     if isinstance(answer, Reason):
         return _failed(row, answer)
-    if answer.get("error") is not None:
+    answer.pop("id", None)
+    if answer.pop("error", None) is not None:
         return _failed(row, Reason.REJECTED)
-    enrichment = {name: value for name, value in answer.items() if name not in {"id", "error"}}
-    return Result(row.line, row.id, Status.ENRICHED, None, None, row.contact, enrichment)
+    return Result(row.line, row.id, Status.ENRICHED, None, None, row.contact, answer)
 
 
 def _failed(row: Row, reason: Reason) -> Result:

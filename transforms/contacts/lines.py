@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from schemas.contacts import MAX_ROW
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line with its end, counted from 1; None is content longer than ``MAX_ROW``."""
+class Line(NamedTuple):
+    """A line with its end, and its number; None is content longer than ``MAX_ROW``."""
 
     number: int
     content: bytes | None
 
 
-def lines_of(pieces: Iterable[bytes]) -> Iterator[Line]:
-    """The lines of a file that comes in pieces. Only ``\\n`` ends a line."""
-    number, rest, is_long = 1, b"", False
+def lines_of(pieces: Iterable[bytes], first: int = 1) -> Iterator[Line]:
+    """The lines of what comes in pieces, numbered from ``first``. Only ``\\n`` ends a line."""
+    number, rest, is_long = first, b"", False
     for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")
         for content in whole:

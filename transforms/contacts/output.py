@@ -28,6 +28,7 @@ from transforms.contacts.columns import (
 
 _ROW_GROUP = 20_000
 _results = msgspec.json.Decoder(Result)
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class OutputFormat(StrEnum):
@@ -37,6 +38,11 @@ class OutputFormat(StrEnum):
     ARRAY = "json"
     CSV = "csv"
     PARQUET = "parquet"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether all columns have to be known before the first row is written."""
+        return self in {OutputFormat.CSV, OutputFormat.PARQUET}
 
 
 _ENDINGS = {
@@ -73,8 +79,7 @@ def output_format(name: str) -> OutputFormat:
 
 def encode_results(results: list[Result]) -> bytes:
     """Results as NDJSON."""
-    encode = msgspec.json.encode
-    return b"".join(encode(result) + b"\n" for result in results)
+    return _encode_lines(results)
 
 
 def decode_results(lines: bytes) -> list[Result]:

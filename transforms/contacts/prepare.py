@@ -1,72 +1,84 @@
-"""Prepare: the rows of a file set aside in parts, before the first of them is sent anywhere.
+"""Prepare: a file divided into parts, before the first of its rows is sent anywhere.
 
 So a file that cannot be read to its end is found out before anything is paid for, how many batches
-there are is known from the start, and workers can share parts whatever the file's format.
+there are is known from the start, and workers can share parts whatever the file's format. A plain
+file of lines is only looked through; the rows of any other are set aside.
 """
 
 from __future__ import annotations
 
-import hashlib
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-import msgspec
-
-from schemas.contacts import EnrichmentPlan, InputIdentity, Part, Row
-from stores.enrichment.work import WorkFolder, encode_row
-
-PART_ROWS = 5_000
-"""Rows of a part, or as many as one batch has if that is more."""
+from schemas.contacts import EnrichmentPlan, InputIdentity, LineFormat, Part, Row
+from stores.enrichment.area import WorkArea
+from stores.enrichment.rows import encode_row
+from transforms.contacts.split import PART_BYTES, PART_ROWS, Split
 
 
-def prepare(
+def plan_of_lines(
+    identity: InputIdentity,
+    lines: tuple[LineFormat, int, int],
+    pieces: Iterable[bytes],
+    mapping: Mapping[str, str],
+    batch_size: int,
+) -> EnrichmentPlan:
+    """The plan of a file whose parts are read from it.
+
+    ``lines`` says how, and at which byte and line the rows begin; ``pieces`` are its bytes from
+    there on. Raises ``NotByLines`` if it cannot be read so.
+    """
+    how, start, line = lines
+    split = Split(how, batch_size, start, line)
+    parts = tuple(split.parts(pieces))
+    return EnrichmentPlan(
+        _new_id(), identity, dict(mapping), batch_size, split.contacts, split.batches, parts, how
+    )
+
+
+def set_aside(
     identity: InputIdentity,
     rows: Iterable[Row],
     mapping: Mapping[str, str],
     batch_size: int,
-    work: WorkFolder,
+    area: WorkArea,
 ) -> EnrichmentPlan:
-    """Set all rows aside, one at a time, and write the plan. Raises what reading them raises."""
-    batches_a_part = max(1, PART_ROWS // batch_size)
-    digest, contacts, parts = hashlib.sha256(), 0, list[Part]()
+    """The plan of a file whose rows are set aside, a part in memory at a time.
+
+    Raises what reading them raises.
+    """
+    plan_id, contacts, parts = _new_id(), 0, list[Part]()
     source = iter(rows)
-    is_more = True
-    while is_more:
-        number = len(parts)
-        group = _Counted(islice(source, batches_a_part * batch_size), digest)
-        work.write_part(number, group)
-        parts.append(Part(number, number * batches_a_part, -(-group.count // batch_size)))
-        contacts += group.count
-        is_more = group.count == batches_a_part * batch_size
-    plan = EnrichmentPlan(
-        identity, dict(mapping), batch_size, contacts,
-        sum(part.batches for part in parts), tuple(parts), digest.hexdigest(),
-    )  # fmt: skip
-    work.write_plan(plan)
-    return plan
+    while part := _next_part(source, batch_size):
+        count = len(part)
+        first = parts[-1].numbers.stop if parts else 0
+        parts.append(Part(len(parts), first, -(-count // batch_size)))
+        area.write_part(plan_id, parts[-1].number, b"".join(part))
+        contacts += count
+    batches = parts[-1].numbers.stop if parts else 0
+    return EnrichmentPlan(
+        plan_id, identity, dict(mapping), batch_size, contacts, batches, tuple(parts)
+    )
 
 
-class _Counted:
-    """Rows encoded as they pass, counted, and made part of the digest."""
-
-    def __init__(self, rows: Iterable[Row], digest: hashlib._Hash) -> None:
-        self._rows = rows
-        self._digest = digest
-        self.count = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for row in self._rows:
-            self.count += 1
-            self._digest.update(canonical(row))
-            yield encode_row(row)
+def _next_part(source: Iterator[Row], batch_size: int) -> list[bytes]:
+    """The rows of the next part, as they are set aside: some whole batches, or all that is left."""
+    part, size = list[bytes](), 0
+    for _ in range(max(1, PART_ROWS // batch_size)):
+        batch = [encode_row(row) for row in islice(source, batch_size)]
+        part += batch
+        size += sum(map(len, batch))
+        if len(batch) < batch_size or size >= PART_BYTES:
+            break
+    return part
 
 
-def canonical(row: Row) -> bytes:
-    """A row in a form that is the same for the same contact in any format of file."""
-    return msgspec.json.encode((row.contact, row.reason), order="deterministic") + b"\n"
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]
 
 
 def batches_of(rows: Iterator[Row], part: Part, size: int) -> Iterator[tuple[int, list[Row]]]:
     """The batches of a part's rows, with their numbers."""
-    for number in range(part.first, part.first + part.batches):
+    for number in part.numbers:
         yield number, list(islice(rows, size))

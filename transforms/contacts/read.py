@@ -11,27 +11,18 @@ brackets of an array do not match - is an ``InputError``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from enum import StrEnum
 from itertools import chain
 from pathlib import PurePosixPath
 
-from schemas.contacts import MAX_ROW, Row
+from schemas.contacts import MAX_ROW, ContactFormat, LineFormat, Row
 from schemas.errors import InputError
-from transforms.contacts.read_csv import read_csv
+from transforms.contacts.read_csv import csv_lines, read_csv, read_csv_lines
 from transforms.contacts.read_json import read_array, read_lines
 from transforms.decompress import TruncatedStream
 
 _BOM = b"\xef\xbb\xbf"
 _OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 _COMPRESSED = {".gz", ".zst", ".bz2"}
-
-
-class ContactFormat(StrEnum):
-    """What a contact file can be."""
-
-    ARRAY = "array"
-    NDJSON = "ndjson"
-    CSV = "csv"
 
 
 def read_contacts(name: str, pieces: Iterable[bytes], mapping: Mapping[str, str]) -> Iterator[Row]:
@@ -53,6 +44,37 @@ def read_contacts(name: str, pieces: Iterable[bytes], mapping: Mapping[str, str]
             return read_lines(rest, mapping)
         case ContactFormat.CSV:
             return read_csv(name, rest, mapping)
+
+
+def lines_begin(
+    name: str, first: bytes, mapping: Mapping[str, str]
+) -> tuple[LineFormat, int, int] | None:
+    """How a plain file is read line by line, and at which byte and line its rows begin.
+
+    ``first`` is what it begins with. None of a file that is not read so, or not without a closer
+    look: then ``read_contacts`` says what it is.
+    """
+    start = len(_BOM) if first.startswith(_BOM) else 0
+    content = first[start:]
+    if content.startswith(_OTHER_ENCODINGS):
+        return None
+    match format_of(name, content):
+        case ContactFormat.NDJSON:
+            return LineFormat(ContactFormat.NDJSON), start, 1
+        case ContactFormat.CSV if b"\n" in content:
+            header = content[: content.index(b"\n") + 1]
+            lines = csv_lines(name, header, mapping)
+            return None if lines is None else (lines, start + len(header), 2)
+    return None
+
+
+def read_part(
+    lines: LineFormat, pieces: Iterable[bytes], first: int, mapping: Mapping[str, str]
+) -> Iterator[Row]:
+    """The rows of some lines of a file, which begin at line ``first``."""
+    if lines.format is ContactFormat.CSV:
+        return read_csv_lines(pieces, lines, first, mapping)
+    return read_lines(pieces, mapping, first)
 
 
 def format_of(name: str, first: bytes) -> ContactFormat:

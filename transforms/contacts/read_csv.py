@@ -10,9 +10,9 @@ import csv
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
-from schemas.contacts import ID_FIELDS, MAX_FIELDS, Reason, Row
+from schemas.contacts import ID_FIELDS, MAX_FIELDS, ContactFormat, LineFormat, Reason, Row
 from schemas.errors import InputError, UsageError
-from transforms.contacts.check import checked_row
+from transforms.contacts.check import checked_row, faulty_row
 from transforms.contacts.lines import Line, lines_of
 
 _DELIMITERS = ",;\t|"
@@ -27,14 +27,39 @@ def read_csv(name: str, pieces: Iterable[bytes], mapping: Mapping[str, str]) -> 
     """
     source = _Lines(lines_of(pieces))
     header, delimiter = _header(name, source)
+    if header:
+        _check_header(name, header, mapping)
+        yield from _rows(source, header, delimiter, mapping)
+
+
+def csv_lines(name: str, first: bytes, mapping: Mapping[str, str]) -> LineFormat | None:
+    """How the lines of a file that begins like this are read, if its first line is a header.
+
+    Raises as ``read_csv`` does.
+    """
+    header, delimiter = _header(name, _Lines(iter([Line(1, first)])))
     if not header:
-        return
+        return None
     _check_header(name, header, mapping)
+    return LineFormat(ContactFormat.CSV, tuple(header), delimiter)
+
+
+def read_csv_lines(
+    pieces: Iterable[bytes], lines: LineFormat, first: int, mapping: Mapping[str, str]
+) -> Iterator[Row]:
+    """A row for every record of lines that follow the header; ``first`` is the first's number."""
+    source = _Lines(lines_of(pieces, first))
+    return _rows(source, list(lines.header), lines.delimiter, mapping)
+
+
+def _rows(
+    source: _Lines, header: list[str], delimiter: str, mapping: Mapping[str, str]
+) -> Iterator[Row]:
     for line, cells in _records(source, delimiter):
         yield (
             _row(line, cells, header, mapping)
             if isinstance(cells, list)
-            else Row(line, None, None, cells)
+            else faulty_row(line, cells)
         )
 
 
@@ -118,11 +143,11 @@ def _records(source: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | 
 
 def _row(line: int, cells: list[str], header: list[str], mapping: Mapping[str, str]) -> Row:
     if len(cells) != len(header):
-        return Row(line, None, None, Reason.WRONG_COLUMNS)
+        return faulty_row(line, Reason.WRONG_COLUMNS)
     contact = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
     if not _is_text(cells):
         bad = next(name for name, cell in contact.items() if not _is_text([cell]))
-        return Row(line, None, None, Reason.INVALID_ENCODING, mapping.get(bad, bad))
+        return faulty_row(line, Reason.INVALID_ENCODING, mapping.get(bad, bad))
     return checked_row(line, contact, mapping)
 
 

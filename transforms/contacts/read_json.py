@@ -10,7 +10,7 @@ import msgspec
 
 from schemas.contacts import MAX_ROW, Reason, Row
 from schemas.errors import InputError
-from transforms.contacts.check import checked_row
+from transforms.contacts.check import checked_row, faulty_row
 from transforms.contacts.lines import lines_of
 
 _LONGEST_HELD = 8 * MAX_ROW
@@ -21,13 +21,15 @@ _decode = msgspec.json.Decoder().decode
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|["{}\[\],]', re.DOTALL)
 
 
-def read_lines(pieces: Iterable[bytes], mapping: Mapping[str, str]) -> Iterator[Row]:
-    """A row for every line that is not blank."""
-    for line in lines_of(pieces):
-        if line.content is None:
-            yield Row(line.number, None, None, Reason.TOO_LONG)
-        elif content := line.content.strip():
-            yield json_row(line.number, content, mapping)
+def read_lines(
+    pieces: Iterable[bytes], mapping: Mapping[str, str], first: int = 1
+) -> Iterator[Row]:
+    """A row for every line that is not blank; ``first`` is the number of the first line."""
+    for number, content in lines_of(pieces, first):
+        if content is None:
+            yield faulty_row(number, Reason.TOO_LONG)
+        elif stripped := content.strip():
+            yield json_row(number, stripped, mapping)
 
 
 def read_array(name: str, pieces: Iterable[bytes], mapping: Mapping[str, str]) -> Iterator[Row]:
@@ -38,7 +40,7 @@ def read_array(name: str, pieces: Iterable[bytes], mapping: Mapping[str, str]) -
     """
     for line, member in _members(name, pieces):
         if len(member) > MAX_ROW:
-            yield Row(line, None, None, Reason.TOO_LONG)
+            yield faulty_row(line, Reason.TOO_LONG)
         else:
             yield json_row(line, member, mapping)
 
@@ -48,11 +50,11 @@ def json_row(line: int, content: bytes, mapping: Mapping[str, str]) -> Row:
     try:
         contact: Any = _decode(content)
     except UnicodeDecodeError:
-        return Row(line, None, None, Reason.INVALID_ENCODING)
+        return faulty_row(line, Reason.INVALID_ENCODING)
     except (msgspec.DecodeError, RecursionError):
-        return Row(line, None, None, _why_undecodable(content))
+        return faulty_row(line, _why_undecodable(content))
     if not isinstance(contact, dict):
-        return Row(line, None, None, Reason.NOT_AN_OBJECT)
+        return faulty_row(line, Reason.NOT_AN_OBJECT)
     return checked_row(line, contact, mapping)
 
 

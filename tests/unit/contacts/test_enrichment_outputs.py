@@ -42,7 +42,7 @@ def result(contact: dict[str, Any], enrichment: dict[str, Any]) -> Result:
 def written(fmt: OutputFormat, *batches: list[Result]) -> bytes:
     columns, sink = Columns(), io.BytesIO()
     for batch in batches:
-        columns = columns.with_those_of(summary_of(batch))
+        columns = columns.with_those_of(summary_of(batch, with_columns=True))
     writer = WRITERS[fmt](sink, columns)
     for batch in batches:
         writer.add(encode_results(batch))
