@@ -85,7 +85,9 @@ class Connection:
                 _log.error("a socket failed", error=type(error).__name__, places=places_of(error))
                 self._say(partial(self._session.broke, error))
             self._drain()
-        _log.info("socket closed", code=int(self._code), too_slow=self._outgoing.was_too_slow)
+        if self._outgoing.was_too_slow:
+            _log.warning("a socket was cut off: its client reads too slowly")
+        _log.info("socket closed", code=int(self._code))
 
     def _take_seat(self) -> None:
         try:

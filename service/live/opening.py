@@ -119,16 +119,17 @@ class Reader:
     def _missed_of_all(
         self, watched: Watched, after: int, reach: Reach, place: int
     ) -> Resumed | None:
-        """What came up to ``place``, if the event that the client saw last is still kept."""
-        if not 0 < after <= place:
-            return None
-        events = self._outbox.after(after - 1, MOST_MISSED)
+        """What came up to ``place``, if the event that the client saw last is still kept.
+
+        Another process may have told it of more than this one has come to yet.
+        """
+        events = self._outbox.after(after - 1, MOST_MISSED) if after else []
         if not events or events[0].place != after:
             return None
         if events[-1].place < place and len(events) == MOST_MISSED:
             return None
         missed = [e for e in events[1:] if e.place <= place and _concerns(e, watched, reach)]
-        return Resumed(tuple(Update(e.event, e.place) for e in missed), place)
+        return Resumed(tuple(Update(e.event, e.place) for e in missed), max(after, place))
 
 
 def _concerns(stored: StoredEvent, watched: Watched, reach: Reach) -> bool:

@@ -250,7 +250,7 @@ def _beginning(watched: Watched, watch: Watch, opening: Opening) -> Iterator[byt
     elif isinstance(opening, BegunAll):
         yield messages.snapshot_of_all(watched, opening.place, opening.states)
     else:
-        yield messages.resumed(watched, opening.seen)
+        yield messages.resumed(watched, watch.after or 0)
         yield from (update.text for update in opening.updates)
     yield from (update.text for update in watch.open(opening))
 
