@@ -39,7 +39,7 @@ _NEWEST = Key(_COMMITS, "newest")
 _LAST = "9" * 16
 _BETWEEN = "#pk = :pk AND #sk BETWEEN :first AND :last"
 
-_ATTEMPTS = 40
+_ATTEMPTS = 60
 _QUEUE_SECONDS = 15.0
 _LOOK_EVERY = 0.02
 _LOOK_SELDOM = 0.25
@@ -98,7 +98,7 @@ class EventLog:
         retrying = Retrying(
             retry=retry_if_exception_type(_Overtaken),
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.002, max=0.5),
+            wait=wait_random_exponential(multiplier=0.002, max=0.1),
             reraise=True,
         )
         try:
