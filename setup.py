@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-ROOMS = ["schemas", "transforms", "stores", "beam_pipelines", "runners", "config", "service"]
+ROOMS = ["schemas", "transforms", "stores", "dsr", "beam_pipelines", "runners", "config", "service"]
 
 INSTALL_REQUIRES = [
     "alembic>=1.20,<2",
