@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
 
 from service.bootstrap import Wiring
 from service.dispatch import task as dispatch
+from service.errors import places_of
 
 Task = Callable[[Wiring], None]
 
@@ -16,15 +19,33 @@ TASKS: dict[str, Task] = {
 """By name: what runs until ``wiring.closing`` is set, and then returns soon."""
 
 
-def start(wiring: Wiring) -> list[threading.Thread]:
-    """Start all tasks. To be called after a process was forked."""
+_log = structlog.get_logger()
+
+
+def start(
+    wiring: Wiring, tasks: Mapping[str, Task] = TASKS, pause: float = 1.0
+) -> list[threading.Thread]:
+    """Start all tasks, to be begun anew when they fail, after ``pause`` seconds.
+
+    To be called after a process was forked.
+    """
     threads = [
-        threading.Thread(target=task, args=(wiring,), name=name, daemon=True)
-        for name, task in TASKS.items()
+        threading.Thread(target=_keep_up, args=(name, task, wiring, pause), name=name, daemon=True)
+        for name, task in tasks.items()
     ]
     for thread in threads:
         thread.start()
     return threads
+
+
+def _keep_up(name: str, task: Task, wiring: Wiring, pause: float) -> None:
+    while not wiring.closing.is_set():
+        try:
+            task(wiring)
+        except Exception as error:
+            kind, places = type(error).__name__, places_of(error)
+            _log.error("a task failed and is begun anew", task=name, error=kind, places=places)
+        wiring.closing.wait(pause)
 
 
 def join(threads: Sequence[threading.Thread], seconds: float) -> None:

@@ -199,6 +199,6 @@ def _note(error: Exception, fault: Fault) -> None:
 
 
 def places_of(error: Exception) -> list[str]:
-    """Where it happened, innermost last."""
+    """Where an exception happened, innermost last: what can be logged of one that is not ours."""
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
