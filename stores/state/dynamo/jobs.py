@@ -17,7 +17,7 @@ from itertools import islice
 
 from schemas import job_changes
 from schemas.access import Reach
-from schemas.errors import StoreError
+from schemas.errors import StoreError, TooLarge
 from schemas.events import Topic
 from schemas.jobs import Job, JobEnd, JobQuery, PartProgress, event_of_job
 from stores.state.dynamo.contention import contended, done
@@ -51,9 +51,13 @@ class DynamoJobs:
         self._parts = JobParts(table)
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Also raises ``StoreError`` for more than ``MOST_AT_ONCE``."""
+        """Also raises ``TooLarge`` for more than ``MOST_AT_ONCE``."""
         if len(jobs) > MOST_AT_ONCE:
-            raise StoreError(f"state store: no more than {MOST_AT_ONCE} jobs can be added at once")
+            raise TooLarge(
+                f"items: this service's state store takes all or none of at most {MOST_AT_ONCE}: "
+                "send fewer at once, or each on its own",
+                limit=MOST_AT_ONCE,
+            )
         try:
             self._add(jobs, _added_to_claims(jobs))
         except Refused:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.errors import StoreError
+from schemas.errors import TooLarge
 from schemas.jobs import JobCursor, JobEnd, JobQuery, JobStatus
 from schemas.requests import ApiKey, Counted
 from stores.state.dynamo.jobs import MOST_AT_ONCE
@@ -76,7 +76,7 @@ def test_all_events_past_their_time_are_forgotten(many: DynamoState) -> None:
 
 
 def test_more_jobs_than_fit_into_a_transaction_are_refused(state: DynamoState) -> None:
-    with pytest.raises(StoreError, match=f"no more than {MOST_AT_ONCE} jobs"):
+    with pytest.raises(TooLarge, match=f"at most {MOST_AT_ONCE}"):
         state.jobs.add([job(name) for name in NAMES[: MOST_AT_ONCE + 1]])
     assert state.jobs.find(JobQuery("enrichment"), ALL) == []
 
