@@ -161,6 +161,8 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         ("kind", run.kind),
         ("status", run.status.value),
         ("schedule", run.schedule or ""),
+        ("asked by", " of ".join(part for part in (run.requested_by, run.organization) if part)),
+        ("job", run.job_id or ""),
         ("queued", when(run.queued_at)),
         ("started", when(run.started_at)),
         ("ended", when(run.ended_at)),

@@ -93,6 +93,13 @@ def test_a_failed_run_shows_its_error_and_counts(state: SqlState) -> None:
     assert "dead letters  1,234" in shown
 
 
+def test_who_asked_for_a_run_and_for_which_job_is_shown(state: SqlState) -> None:
+    add_run(state, requested_by="ana", organization="org-1", job_id="j1")
+    shown = said("runs", "show", LONG_ID)
+    assert "ana of org-1" in shown
+    assert "j1" in shown
+
+
 def test_the_log_of_a_run_is_printed(state: SqlState, tmp_path: Path) -> None:
     (tmp_path / "r.log").write_text("what it said\n")
     add_run(state, log_path=str(tmp_path / "r.log"))
