@@ -60,6 +60,7 @@ def wire(settings: Settings) -> Wiring:
     state = state_of(settings)
     observer = Observer.of(service.observe, state.jobs, utc_now)
     authenticator = build_authenticator(service.auth, parameters, state.api_keys, utc_now)
+    parameters.tell_of_lookups(observer.metrics.cache_listener("parameters"))
     return Wiring(
         settings=settings,
         state=state,

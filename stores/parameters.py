@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.caching import Cacheable
 from schemas.errors import AccessDenied, StoreUnavailable, UsageError
-from stores.caching import Cache
+from stores.caching import Cache, Lookup
 
 if TYPE_CHECKING:
     from config.settings import ParameterSection
@@ -56,6 +56,10 @@ class ParameterStore(ABC):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._cache = self._new_cache()
+
+    def tell_of_lookups(self, told: Callable[[Lookup], None]) -> None:
+        """Have ``told`` hear how each look-up goes; what is cached is forgotten."""
+        self._cache = Cache(_MOST, CACHED_FOR, self._clock, told)
 
     def _new_cache(self) -> Cache[str, _Parameter]:
         return Cache(_MOST, CACHED_FOR, self._clock)

@@ -49,9 +49,10 @@ def install(app: Flask, wiring: Wiring) -> None:
     def begin() -> None:
         g.exchange = _begun()
         g.observed = ExitStack()
+        under_way = metrics.sockets if g.exchange.is_socket else metrics.in_progress
+        under_way.inc()
+        g.observed.callback(under_way.dec)
         if not g.exchange.is_socket:
-            metrics.in_progress.inc()
-            g.observed.callback(metrics.in_progress.dec)
             g.span = g.observed.enter_context(_span(tracer, g.exchange))
             g.traceparent = tracer.traceparent() or g.traceparent
             name = request.endpoint or UNMATCHED
