@@ -1,6 +1,7 @@
 """What can become of a call to the enrichment API, other than results.
 
     LetheError
+    ├── OutputTaken           another run is making the output (``retryable``)     (exit 2)
     ├── ApiMisused            it does not take our calls at all: 401, 404, ...     (exit 1)
     └── ApiUnavailable        it was not to be had for too long (``retryable``)    (exit 1)
     CallFailed                one call brought no results; may be tried again
@@ -14,7 +15,15 @@ The last two kinds never leave a run; ``LetheError`` ends it. No message holds a
 from __future__ import annotations
 
 from schemas.contacts import Reason
-from schemas.errors import LetheError
+from schemas.errors import LetheError, UsageError
+
+
+class OutputTaken(UsageError):
+    """Another run is making the output; it may end, or turn out to be dead."""
+
+    code = "output_taken"
+    http_status = 409
+    retryable = True
 
 
 class ApiMisused(LetheError):

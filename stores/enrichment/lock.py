@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 import msgspec
 import structlog
 
-from schemas.errors import ObjectChanged, ObjectExists, ObjectMissing, StoreError, UsageError
+from schemas.errors import ObjectChanged, ObjectExists, ObjectMissing, StoreError
+from stores.enrichment.errors import OutputTaken
 from stores.log import Owner
 from stores.objects.port import ObjectInfo, ObjectStore
 
@@ -57,11 +58,11 @@ class ObjectLock:
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
-        """Hold it. Raises ``UsageError`` if another run does, whose output is ``name``."""
+        """Hold it. Raises ``OutputTaken`` if another run does, whose output is ``name``."""
         try:
             self._etag = self._taken().etag
         except (ObjectExists, ObjectChanged, ObjectMissing):
-            raise UsageError(f"{name}: another run is making it: wait for its end") from None
+            raise OutputTaken(f"{name}: another run is making it: wait for its end") from None
         stop = threading.Event()
         thread = threading.Thread(target=self._beat_on, args=(stop,), daemon=True)
         thread.start()

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from schemas.contacts import BatchSummary, Part
-from schemas.errors import AccessDenied, StoreError, StoreFull, UsageError
+from schemas.errors import AccessDenied, StoreError, StoreFull
 from stores.enrichment.area import RECEIPT, PartResults, WorkArea, done, known, some
+from stores.enrichment.errors import OutputTaken
 
 _KEPT = {RECEIPT, "lock"}
 _BUFFER = 1 << 20
@@ -53,7 +54,7 @@ class WorkFolder(WorkArea):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise UsageError(f"{self.out}: another run is making it: wait for its end") from None
+            raise OutputTaken(f"{self.out}: another run is making it: wait for its end") from None
         try:
             yield
         finally:
