@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas.errors import StoreUnavailable
+from service.app import create_app
+from service.bootstrap import Wiring
+from stores.objects import open_store
 from tests.integration.service.principals import Client
+
+
+def statuses(wiring: Wiring) -> tuple[int, str, dict[str, str]]:
+    answer = create_app(wiring).test_client().get("/readyz")
+    body: Any = answer.json
+    checks = {check["name"]: check["status"] for check in body["checks"]}
+    return answer.status_code, body["status"], checks
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object) -> Any:
+        raise error
+
+    return fail
 
 
 def test_living_process_says_so_to_anybody(client: Client) -> None:
@@ -10,8 +34,31 @@ def test_living_process_says_so_to_anybody(client: Client) -> None:
     assert (answer.status_code, answer.json) == (200, {"status": "ok"})
 
 
-def test_service_with_database_and_files_is_ready(client: Client) -> None:
-    answer = client(None).get("/readyz")
-    assert answer.status_code == 200
-    assert answer.json is not None
-    assert {check["name"] for check in answer.json["checks"]} == {"database", "files"}
+def test_service_with_database_and_files_is_ready(wiring: Wiring) -> None:
+    assert statuses(wiring) == (200, "ok", {"database": "ok", "files": "ok"})
+
+
+def test_service_without_its_database_is_not(
+    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down = raising(StoreUnavailable("db.internal does not answer"))
+    monkeypatch.setattr(type(wiring.state.leases), "current", down)
+    status, said, checks = statuses(wiring)
+    assert (status, said, checks["database"], checks["files"]) == (
+        503,
+        "unavailable",
+        "failed",
+        "ok",
+    )
+
+
+def test_service_without_its_files_is_not(wiring: Wiring) -> None:
+    (wiring.settings.state.folder / "taken").write_text("no folder")
+    files = open_store(str(wiring.settings.state.folder / "taken" / "files"))
+    status, _, checks = statuses(replace(wiring, files=files))
+    assert (status, checks["files"]) == (503, "failed")
+
+
+def test_service_that_is_to_end_is_not(wiring: Wiring) -> None:
+    wiring.closing.set()
+    assert statuses(wiring)[:2] == (503, "closing")
