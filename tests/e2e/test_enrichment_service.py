@@ -15,13 +15,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from runners.generate import contacts
 from runners.runs import owner_of
 from tests.e2e.harness import lethe
+from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, moto_url
 from tests.mock_api import Mock, running_mock
 from tests.service_process import Service, running_service
+
+__all__ = ["moto_url"]
 
 COUNT = 1_000
 BATCH = 20
@@ -46,8 +50,9 @@ def mock(running: Mock) -> Mock:
 
 
 @contextmanager
-def service_in(folder: Path, mock: Mock) -> Iterator[Service]:
+def service_in(folder: Path, mock: Mock, **more: str) -> Iterator[Service]:
     env = {
+        **more,
         "LETHE_SERVICE__ENRICHMENT__API": mock.url,
         "LETHE_SERVICE__ENRICHMENT__CONCURRENCY": "2",
         "LETHE_SERVICE__ENRICHMENT__PATIENCE_SECONDS": "30",
@@ -361,3 +366,28 @@ def test_a_service_that_is_asked_to_end_leaves_runs_running(tmp_path: Path, mock
     with service_in(tmp_path, mock) as service:
         assert_each_once(service, token, job)
         assert status(service, token, job)["attempts"] == 1
+
+
+def test_files_on_s3_go_and_come_directly(tmp_path: Path, mock: Mock, moto_url: str) -> None:
+    make_bucket(moto_url, "enrichment")
+    s3 = {
+        "LETHE_S3__ENDPOINT_URL": moto_url,
+        "LETHE_S3__REGION": REGION,
+        "LETHE_S3__ACCESS_KEY": ACCESS_KEY,
+        "LETHE_S3__SECRET_KEY": SECRET_KEY,
+        "LETHE_SERVICE__FILES": "s3://enrichment/files",
+    }
+    with service_in(tmp_path, mock, **s3) as service:
+        token, content = service.token("operator"), b"id,name\nc-1,Ana\n"
+        upload = announced(service, token, content)
+        sent = httpx2.put(upload["uploadUrl"], content=content, headers=upload["headers"])
+        assert sent.status_code == 200, sent.text
+        body = {"inputFileKey": upload["inputFileKey"]}
+        job = service.post("/v1/enrichment", body, token=token).json["requestId"]
+        assert wait_for_end(service, token, job)["status"] == "completed"
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx2.get(f"{service.url}/v1/enrichment/{job}/output", headers=headers)
+        assert answer.status_code == 302
+        fetched = httpx2.get(answer.headers["Location"])
+        assert fetched.json()["id"] == "c-1"
+        assert "enriched-" in fetched.headers["Content-Disposition"]
