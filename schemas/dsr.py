@@ -8,7 +8,8 @@
 
 ``held`` waits for a reviewer, ``queued`` for a processor that can be reached, ``submitted`` is what
 OpenDSR calls ``pending``; ``failed`` is ours, no processor says it. A status never goes back, and a
-final one never changes.
+final one never changes. Whatever follows in the row of statuses may come next, for of what happens
+at a processor only some may be heard.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from schemas.events import Event, Topic, shown_time
 
 
 class DsrStatus(StrEnum):
@@ -95,6 +98,19 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Particulars:
+    """What of a request is kept sealed: who it is about, what else a processor is told, results.
+
+    ``extensions`` are OpenDSR's, by the domain that they are for; they may name further identities.
+    ``results_url`` gives access to a subject's data.
+    """
+
+    identities: tuple[Identity, ...]
+    extensions: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    results_url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Risk:
     """How a request was judged when it came: 0 is harmless, 1 is not; reasons say why."""
 
@@ -121,13 +137,25 @@ class Forwarding:
 
 
 @dataclass(frozen=True)
+class Review:
+    """What a reviewer decided about a request that was held, and why."""
+
+    at: datetime
+    by: str
+    approved: bool
+    reason: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Dsr:
     """A data subject request. All times are UTC.
 
-    ``subjects`` are keyed hashes of the identities, by which requests of a subject are found;
-    ``sealed`` holds the identities and the link to the results, encrypted. Both are empty once the
-    request is minimised. ``due_at`` is when it must be answered, ``confirm_at`` when its receipt
-    must be confirmed at the latest. ``version`` grows by one with every change.
+    ``id`` is a UUID of version 4 in small letters: OpenDSR's ``subject_request_id``. ``subjects``
+    are keyed hashes of the identities, by which requests of a subject are found; ``sealed`` holds
+    the ``Particulars``, encrypted. Both are empty once the request is minimised. ``due_at`` is when
+    it must be answered, ``confirm_at`` when its receipt must be confirmed at the latest.
+    ``cancel_requested_at`` is set of a request that its processor has, or may have, to cancel.
+    ``version`` grows by one with every change.
     """
 
     id: str
@@ -143,16 +171,76 @@ class Dsr:
     sealed: bytes = field(repr=False)
     confirm_at: datetime | None = None
     extended_at: datetime | None = None
-    extension_reason: str | None = None
-    extensions: Mapping[str, Any] = field(default_factory=dict)
+    extension_reason: str | None = field(default=None, repr=False)
     risk: Risk = Risk(0.0)
+    review: Review | None = None
     forwarding: Forwarding = Forwarding()
+    cancel_requested_at: datetime | None = None
     parked_reason: str | None = None
     closed_at: datetime | None = None
     minimised_at: datetime | None = None
     error_code: str | None = None
     error_message: str | None = None
     version: int = 1
+
+    @property
+    def kind(self) -> str:
+        """What is asked for, as clients name it: ``gdpr_delete``, ``ccpa_delete``, ``export``."""
+        if self.type is RequestType.ERASURE:
+            return f"{self.regulation}_delete"
+        return "export" if self.type is RequestType.PORTABILITY else str(self.type)
+
+
+def shown_dsr(dsr: Dsr) -> dict[str, Any]:
+    """A request as clients see it, in answers and events alike: no personal data. Pure."""
+    shown = {
+        "id": dsr.id,
+        "type": dsr.kind,
+        "regulation": dsr.regulation.value,
+        "requestType": dsr.type.value,
+        "status": dsr.status.value,
+        "receivedAt": shown_time(dsr.received_at),
+        "updatedAt": shown_time(dsr.updated_at),
+        "dueAt": shown_time(dsr.due_at),
+        "confirmBy": shown_time(dsr.confirm_at),
+        "extendedAt": shown_time(dsr.extended_at),
+        "risk": {"score": dsr.risk.score, "reasons": [*dsr.risk.reasons]},
+        "review": _shown_review(dsr.review),
+        "cancelRequested": dsr.cancel_requested_at is not None,
+        "parkedReason": dsr.parked_reason,
+        "closedAt": shown_time(dsr.closed_at),
+        "minimisedAt": shown_time(dsr.minimised_at),
+        "version": dsr.version,
+    }
+    return {**shown, **_shown_forwarding(dsr.forwarding), **_shown_error(dsr)}
+
+
+def _shown_review(review: Review | None) -> dict[str, Any] | None:
+    """Without its reason: people write what they like there."""
+    if review is None:
+        return None
+    return {"at": shown_time(review.at), "by": review.by, "approved": review.approved}
+
+
+def _shown_forwarding(forwarding: Forwarding) -> dict[str, Any]:
+    return {
+        "processor": forwarding.processor,
+        "attempts": forwarding.attempts,
+        "expectedCompletionAt": shown_time(forwarding.expected_completion_at),
+        "resultsCount": forwarding.results_count,
+    }
+
+
+def _shown_error(dsr: Dsr) -> dict[str, Any]:
+    if dsr.error_code is None:
+        return {}
+    return {"error": {"code": dsr.error_code, "message": dsr.error_message}}
+
+
+def event_of_dsr(dsr: Dsr) -> Event:
+    """What those who watch a request are told when it has become this."""
+    topic = Topic("dsr", dsr.id)
+    return Event(topic, dsr.version, dsr.organization, dsr.owner, dsr.updated_at, shown_dsr(dsr))
 
 
 @dataclass(frozen=True)

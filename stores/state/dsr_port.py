@@ -12,13 +12,29 @@ from typing import Protocol
 from schemas.access import Reach
 from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead
 from schemas.dsr import Dsr, DsrQuery
+from schemas.errors import StoreError
+
+
+class OpenRequestExists(StoreError):
+    """A request that is not closed asks for the same, for the same subject.
+
+    ``details["request_id"]`` is its id; None if it is another of those to be added.
+    """
+
+    code = "open_request_exists"
+    http_status = 409
 
 
 class DsrStore(Protocol):
     """Data subject requests; what is outside of a ``Reach`` is not there."""
 
     def add(self, requests: Sequence[Dsr], drafts: Sequence[AuditDraft]) -> None:
-        """Keep new requests, one draft each; all or none. Raises ``StoreError`` for a taken id."""
+        """Keep new requests, one draft each; all or none. Raises ``StoreError`` for a taken id.
+
+        Raises ``OpenRequestExists`` if an organization has, or would get, two requests that are not
+        closed, share a subject, and are of one regulation and type; of several callers at once one
+        adds.
+        """
 
     def get(self, request_id: str, reach: Reach) -> Dsr | None:
         """The request of this id."""
@@ -32,15 +48,20 @@ class DsrStore(Protocol):
     def change(self, changed: Dsr, draft: AuditDraft) -> Dsr | None:
         """Put ``changed`` in the place of the version before it.
 
-        None if that is not the version that is there, or if its status may not become the new one:
-        read again, and decide again. Returns it with its new version.
+        ``changed.version`` is the version that was read. None if that is not the one that is
+        there, or if its status is another one and may not become the new one: read again, and
+        decide again. Returns it with its new version. Subjects gone from it find it no more.
         """
 
     def waiting(self, now: datetime, limit: int) -> list[Dsr]:
         """Queued requests whose next try is due and that are not parked, oldest first.
 
-        Of one subject only the oldest: requests of a subject are sent in order.
+        Of one subject only the oldest: requests of a subject are sent in order. Those whose
+        cancellation is requested are among them: they may have reached their processor.
         """
+
+    def to_cancel(self, now: datetime, limit: int) -> list[Dsr]:
+        """Submitted requests to be cancelled at their processor whose next try is due."""
 
     def due_before(self, moment: datetime, reach: Reach, limit: int) -> list[Dsr]:
         """Open requests whose deadline is before ``moment``, the soonest first."""
