@@ -26,7 +26,13 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 from botocore.exceptions import ConnectionError as NoConnection
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from schemas.errors import AccessDenied, StoreError, StoreUnavailable, UsageError
 from stores.state.dynamo.address import DynamoAddress
@@ -41,6 +47,8 @@ MOST_WRITES = 100
 _MOST_READ = 100
 _MOST_DELETED = 25
 _ATTEMPTS = 10
+_PATIENCE_SECONDS = 15.0
+"""After so long no further attempt is made."""
 
 _CONNECTIONS = 64
 _CONNECT_SECONDS = 3.0
@@ -239,7 +247,7 @@ class DynamoTable:
     def _retried(self, work: Callable[[], T]) -> T:
         retrying = Retrying(
             retry=retry_if_exception(_is_passing),
-            stop=stop_after_attempt(_ATTEMPTS),
+            stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_PATIENCE_SECONDS),
             wait=wait_random_exponential(multiplier=0.02, max=1.0),
             reraise=True,
         )
