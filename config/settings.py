@@ -183,9 +183,9 @@ class SocketsSection(_Section):
 
     ``max_per_worker`` is half of the threads unless it is set; ``max_per_principal`` is per worker
     process, too. ``origins`` are those whose pages may connect, beside the service's own. Who has
-    not authenticated after ``authenticate_seconds`` is closed; who says nothing for
-    ``heartbeat_seconds`` is asked for a sign of life, and has as long to give one.
-    ``messages_per_second`` is what one connection may send; ten times as much at once.
+    not authenticated after ``authenticate_seconds`` is closed. Every ``heartbeat_seconds`` a client
+    is asked for a sign of life, and has as long to give one. ``messages_per_second`` is what one
+    connection may send; ten times as much at once.
     """
 
     max_per_worker: int | None = Field(default=None, ge=0)

@@ -26,7 +26,7 @@ class Allowance:
 
 
 class Heartbeat:
-    """Asks a client that was silent for a while for a sign of life, and misses it in the end."""
+    """Asks a client for a sign of life, again and again, and misses it in the end."""
 
     def __init__(self, seconds: float, now: float) -> None:
         self._seconds = seconds

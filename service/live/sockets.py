@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, request
 from flask.blueprints import BlueprintSetupState
 from flask_sock import Sock
+from werkzeug.datastructures import Headers
 
 from schemas.errors import Forbidden, RequestError
 from service.bootstrap import Wiring
@@ -94,10 +95,17 @@ def _check_handshake(origins: frozenset[str]) -> None:
     origin = request.headers.get("Origin")
     if origin is not None and origin not in origins and not _is_own(origin):
         raise Forbidden("pages of this origin may not connect: see service.sockets.origins")
-    key = request.headers.get("Sec-WebSocket-Key", "")
-    if not _KEY.fullmatch(key) or request.headers.get("Sec-WebSocket-Version") != _VERSION:
+    if not _is_handshake(request.headers):
         raise RequestError("this is no WebSocket handshake of RFC 6455, version 13")
     request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)  # So nothing is ever compressed.
+
+
+def _is_handshake(headers: Headers) -> bool:
+    """Whether it has what RFC 6455, 4.2.1, wants and the route did not ask for, and no body."""
+    if "Host" not in headers or "Content-Length" in headers or "Transfer-Encoding" in headers:
+        return False
+    key = headers.get("Sec-WebSocket-Key", "")
+    return bool(_KEY.fullmatch(key)) and headers.get("Sec-WebSocket-Version") == _VERSION
 
 
 def _is_own(origin: str) -> bool:

@@ -227,7 +227,7 @@ def handshake(service: Service, headers: dict[str, str], small: bool = False) ->
         "Sec-WebSocket-Version": "13",
         **headers,
     }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items() if value)
     sock.sendall(f"GET /ws HTTP/1.1\r\n{lines}\r\n".encode())
     return sock
 
@@ -240,6 +240,9 @@ def handshake(service: Service, headers: dict[str, str], small: bool = False) ->
         ({"Sec-WebSocket-Key": "short"}, 400),
         ({"Sec-WebSocket-Version": "8"}, 400),
         ({"Upgrade": "h2c"}, 400),
+        ({"Host": ""}, 400),
+        ({"Content-Length": "5"}, 400),
+        ({"Transfer-Encoding": "chunked"}, 400),
     ],
 )
 def test_handshake_that_is_not_taken_gets_an_error_of_our_shape(
