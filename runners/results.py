@@ -22,7 +22,8 @@ def counters_of(result: Any) -> dict[str, int]:
     """The pipeline's counters by name, from Beam's result of it."""
     query = beam.metrics.MetricsFilter().with_namespace(NAMESPACE)
     found = result.metrics().query(query)["counters"]
-    return {counter.key.metric.name: counter.result for counter in found}
+    # Of a counter that stands at zero, Beam may have no result.
+    return {counter.key.metric.name: counter.result or 0 for counter in found}
 
 
 def stage_error(error: LetheError | RuntimeError) -> LetheError | RuntimeError:

@@ -65,8 +65,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
     A row with a ``reason`` is faulty, at ``field`` if it is one field's fault. Of a faulty row
     ``id`` and ``contact`` are there as far as they could be read. ``contact`` is a JSON object, and
-    ``sent`` the one that the API gets, if that is another. ``digest`` is the SHA-256 of the
-    contact and reason in a canonical form, the same for the same contact in any format.
+    ``sent`` the one that the API gets, if that is another. ``digest`` is the XXH3 (128
+    bits) of contact and reason in a canonical form, the same for the same contact in any format.
     """
 
     line: int

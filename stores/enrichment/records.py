@@ -1,7 +1,7 @@
 """Finished batches as bytes: one record after another, each of which says whether it is whole.
 
-    \\n{"batch": 17, "digests": 3200, "lines": 43210, "check": "...", "summary": {...}}\\n
-    32 bytes a row, then a line a row
+    \\n{"batch": 17, "digests": 1600, "lines": 43210, "check": "...", "summary": {...}}\\n
+    16 bytes a row, then a line a row
 
 A writer that is killed may leave half a record, and another one goes on behind it; so the next
 record is looked for by how it begins.

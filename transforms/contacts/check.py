@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 
 import msgspec
+import xxhash
 
 from schemas.contacts import ID_FIELDS, MAX_EMAIL, MAX_FIELDS, MAX_ID, MAX_VALUE, Reason, Row
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _encode = msgspec.json.Encoder().encode
 _canonical = msgspec.json.Encoder(order="deterministic").encode
+_digest = xxhash.xxh3_128_digest
 
 
 def checked_row(line: int, contact: Mapping[str, Any], mapping: Mapping[str, str]) -> Row:
@@ -26,13 +27,13 @@ def checked_row(line: int, contact: Mapping[str, Any], mapping: Mapping[str, str
     found, content = _id_of(contact), _encode(contact)
     reason, field = _fault(contact, found, len(content))
     sent = None if found is None else _sent(contact, found, content)
-    digest = sha256(_canonical((contact, reason))).digest()
+    digest = _digest(_canonical((contact, reason)))
     return Row(line, found, msgspec.Raw(content), reason, field, sent, digest)
 
 
 def faulty_row(line: int, reason: Reason, field: str | None = None) -> Row:
     """A row that cannot be read."""
-    digest = sha256(_canonical((None, reason))).digest()
+    digest = _digest(_canonical((None, reason)))
     return Row(line, None, None, reason, field, None, digest)
 
 
@@ -50,7 +51,7 @@ def _id_of(contact: Mapping[str, Any]) -> str | None:
 def _sent(contact: Mapping[str, Any], found: str, content: bytes) -> msgspec.Raw | None:
     """The contact with its id where the API looks for it; None if it is there already."""
     if "id" not in contact:
-        return msgspec.Raw(b'%b,"id":%b}' % (content[:-1], _encode(found)))
+        return msgspec.Raw(b"".join((content[:-1], b',"id":', _encode(found), b"}")))
     if contact["id"] == found:
         return None
     return msgspec.Raw(_encode({**contact, "id": found}))
