@@ -27,7 +27,7 @@ from runners.progress import beside
 from runners.runs import CANCEL, RUN_ID, RunCancelled, recorded_run, state_folder, state_of
 from schemas.access import Reach
 from schemas.contacts import EnrichmentPlan, EnrichmentReport
-from schemas.errors import LetheError, StoreError, UsageError
+from schemas.errors import InputMissing, LetheError, StoreError, UsageError
 from schemas.job_files import output_key
 from schemas.jobs import Job, JobEnd, JobStatus
 from stores.enrichment.api import check_url
@@ -62,6 +62,13 @@ class JobRun:
     @property
     def is_last_attempt(self) -> bool:
         return self.job.attempts >= self.settings.service.enrichment.max_attempts
+
+    def is_ended_by(self, error: LetheError) -> bool:
+        """Whether no other attempt is to be made. An input that is missing will not come."""
+        if isinstance(error, JobGone):
+            return False
+        is_worth_another = error.retryable and not isinstance(error, InputMissing)
+        return self.is_last_attempt or not is_worth_another
 
     def advance(self) -> bool:
         """Make the parts' progress the job's; whether it is this run's still."""
@@ -133,7 +140,7 @@ def _ending(run: JobRun) -> Iterator[None]:
         run.end(JobStatus.CANCELLED)
         raise
     except LetheError as error:
-        if not isinstance(error, JobGone) and (run.is_last_attempt or not error.retryable):
+        if run.is_ended_by(error):
             run.end(JobStatus.FAILED, error)
         raise
     run.end(JobStatus.COMPLETED)

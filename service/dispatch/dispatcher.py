@@ -34,7 +34,7 @@ from stores.state.service_port import Stores
 LEASE = "dispatch"
 """The lease of whoever leads."""
 
-LEASE_SECONDS = 10.0
+LEASE_SECONDS = 6.0
 """How long nobody leads, at most, when a leader was killed."""
 
 LOOK_EVERY = LEASE_SECONDS / 4
@@ -186,12 +186,12 @@ class Dispatcher:
         jobs, runs = self._post.state.jobs, self._post.state.runs
         match step:
             case End(end):
-                self._declare_lost(job)
                 jobs.finish(job.id, job.run_id, end)
+                self._declare_lost(job)
                 _log.info("job ended", job=job.id, status=end.status.value, code=end.error_code)
             case Requeue():
-                self._declare_lost(job)
                 jobs.requeue(job.id, str(job.run_id))
+                self._declare_lost(job)
                 _log.warning("job queued again", job=job.id, lost=job.run_id, attempt=job.attempts)
             case AskToEnd() if job.run_id is not None and runs.request_cancel(job.run_id):
                 run = runs.get(job.run_id)
@@ -199,7 +199,11 @@ class Dispatcher:
                     tell_to_end(run)
 
     def _declare_lost(self, job: Job) -> None:
-        """End the job's run if it has not said itself how it ended; no change if it has."""
+        """End the job's run if it has not said itself how it ended; no change if it has.
+
+        Only after the job was taken from it: should it live after all, it takes this for a wish
+        that it end, and must not pass that on to the job.
+        """
         if job.run_id is not None:
             self._post.state.runs.finish(job.run_id, _GONE)
 
