@@ -11,6 +11,7 @@ INSTALL_REQUIRES = [
     "boto3>=1.44,<2",
     "cachetools>=8,<9",
     "cronsim>=2.8,<3",
+    "cryptography>=48,<51",
     "fastavro[snappy,zstandard]>=1.13,<2",
     "msgspec>=0.22,<0.23",
     "numpy>=2,<2.5",
