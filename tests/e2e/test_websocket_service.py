@@ -288,20 +288,25 @@ def small_service(tmp_path: Path) -> Iterator[Service]:
         yield running
 
 
-def authenticate(talker: Talker, token: str) -> int | None:
-    talker.say("auth", action="authenticate", token=token)
-    return talker.close_code()
-
-
-def test_full_process_sends_away_and_ends_all_when_it_is_ended(small_service: Service) -> None:
+def test_full_process_sends_others_away(small_service: Service) -> None:
     tokens = [small_service.token("operator", subject=f"user-{n}") for n in range(2)]
     with ExitStack() as stack:
-        talkers = [stack.enter_context(talking(small_service, tokens[0])) for _ in range(2)]
-        with talking(small_service) as third:
-            assert authenticate(third, tokens[0]) == 1013
-        talkers.append(stack.enter_context(talking(small_service, tokens[1])))
+        for token in (tokens[0], tokens[0], tokens[1]):
+            stack.enter_context(talking(small_service, token))
         with talking(small_service) as fourth:
             assert fourth.close_code() == 1013
+
+
+def test_principal_with_connections_enough_is_sent_away(small_service: Service) -> None:
+    token = small_service.token("operator")
+    with talking(small_service, token), talking(small_service, token), talking(small_service) as t:
+        t.say("auth", action="authenticate", token=token)
+        assert t.close_code() == 1013
+
+
+def test_process_that_ends_says_so_and_does_not_wait_for_the_deaf(small_service: Service) -> None:
+    token = small_service.token("operator")
+    with deaf_client(small_service, token, "jobs"), talking(small_service, token) as talker:
         small_service.process.terminate()
-        assert [talker.close_code() for talker in talkers] == [1001] * 3
+        assert talker.close_code() == 1001
         assert small_service.process.wait(20) == 0
