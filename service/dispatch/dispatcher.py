@@ -46,8 +46,8 @@ _SLICE = 0.5
 _BREATH = 0.05
 """Seconds between two looks, however much happens."""
 
-_LOOKED_AT = 500
-"""Unfinished jobs that one look takes in, oldest first."""
+_LOOKED_AHEAD = 100
+"""Queued jobs that one look takes in, oldest first, beside those that run."""
 
 _NEVER_STARTED = RunEnd(RunStatus.LOST, None, "lost", "it was never started")
 _GONE = RunEnd(RunStatus.LOST, None, "lost", "its process is gone")
@@ -169,7 +169,7 @@ class Dispatcher:
     # --- what there is to do
 
     def _look(self) -> None:
-        jobs = self._post.state.jobs.unfinished(_LOOKED_AT)
+        jobs = self._post.state.jobs.unfinished(self._post.max_running + _LOOKED_AHEAD)
         steps = [(job, self._step_of(job)) for job in jobs]
         for job, step in steps:
             self._do(job, step)
