@@ -62,9 +62,9 @@ def lines_begin(
         case ContactFormat.NDJSON:
             return LineFormat(ContactFormat.NDJSON), start, 1
         case ContactFormat.CSV if b"\n" in content:
-            header = content[: content.index(b"\n") + 1]
+            header = content[: content.index(b"\n")]
             lines = csv_lines(name, header, mapping)
-            return None if lines is None else (lines, start + len(header), 2)
+            return None if lines is None else (lines, start + len(header) + 1, 2)
     return None
 
 

@@ -37,7 +37,7 @@ def csv_lines(name: str, first: bytes, mapping: Mapping[str, str]) -> LineFormat
 
     Raises as ``read_csv`` does.
     """
-    header, delimiter = _header(name, _Lines(iter([Line(1, first)])))
+    header, delimiter = _header(name, _Lines(iter([(1, first)])))
     if not header:
         return None
     _check_header(name, header, mapping)
@@ -77,9 +77,10 @@ class _Lines:
     def __next__(self) -> str:
         line = self._returned.popleft() if self._returned else next(self._lines)
         self.taken.append(line)
-        if line.content is None:
+        content = line[1]
+        if content is None:
             raise _TooLong
-        return line.content.decode("utf-8", _ESCAPES)
+        return content.decode("utf-8", _ESCAPES) + "\n"
 
     def give_back(self) -> None:
         """Give back what was taken, but for the first line."""
@@ -131,14 +132,14 @@ def _records(source: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | 
             return
         except csv.Error:
             source.give_back()
-            yield source.taken[0].number, Reason.INVALID_CSV
+            yield source.taken[0][0], Reason.INVALID_CSV
         except _TooLong:
             source.give_back()
             is_first = len(source.taken) == 1
-            yield source.taken[0].number, Reason.TOO_LONG if is_first else Reason.INVALID_CSV
+            yield source.taken[0][0], Reason.TOO_LONG if is_first else Reason.INVALID_CSV
         else:
             if cells:
-                yield source.taken[0].number, cells
+                yield source.taken[0][0], cells
 
 
 def _row(line: int, cells: list[str], header: list[str], mapping: Mapping[str, str]) -> Row:

@@ -28,8 +28,8 @@ def read_lines(
     for number, content in lines_of(pieces, first):
         if content is None:
             yield faulty_row(number, Reason.TOO_LONG)
-        elif stripped := content.strip():
-            yield json_row(number, stripped, mapping)
+        elif content.strip():
+            yield json_row(number, content, mapping)
 
 
 def read_array(name: str, pieces: Iterable[bytes], mapping: Mapping[str, str]) -> Iterator[Row]:
