@@ -22,8 +22,9 @@ from service.errors import places_of
 from service.live.feed import Feed
 from service.live.frames import CloseCode, Closed, Frames, Received
 from service.live.hub import Hub
-from service.live.messages import MOST_BYTES, Update
+from service.live.messages import Update
 from service.live.opening import Reader
+from service.live.requests import MOST_BYTES
 from service.live.sending import Outgoing
 from service.live.session import Session
 from service.live.steps import Close, Identify, Open, Send, Step, Unwatch

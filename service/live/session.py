@@ -18,7 +18,7 @@ from typing import Any
 from schemas.access import Principal
 from schemas.errors import LetheError, NotAuthenticated, NotFound, RateLimited
 from service.errors import fault_of, places_of
-from service.live import messages
+from service.live import messages, requests
 from service.live.frames import (
     Broken,
     CloseCode,
@@ -30,8 +30,9 @@ from service.live.frames import (
     pong_frame,
     text_frame,
 )
-from service.live.messages import Authenticate, Ping, Subscribe, Unsubscribe, Update, Watched
+from service.live.messages import Update, Watched
 from service.live.pace import Allowance, Heartbeat
+from service.live.requests import Authenticate, Ping, Subscribe, Unsubscribe
 from service.live.steps import Close, Identify, Open, Send, Step, Unwatch
 from service.live.watches import Begun, BegunAll, Missing, Opening, Watch, Watches
 from service.security.tokens import Identity
@@ -179,7 +180,7 @@ class Session:
     def _message(self, text: str) -> list[Step]:
         self._asked = {"characters": len(text)}
         try:
-            request = messages.parse(text, self._id)
+            request = requests.parse(text, self._id)
             self._asked = {**self._asked, "request": type(request).__name__.lower()}
             return self._do(request)
         except NotAuthenticated as error:
@@ -187,7 +188,7 @@ class Session:
         except LetheError as error:
             return [self._refusal(error)]
 
-    def _do(self, request: messages.Request) -> list[Step]:
+    def _do(self, request: requests.Request) -> list[Step]:
         if isinstance(request, Authenticate):
             return self._authenticate(request)
         if isinstance(request, Ping):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from schemas.errors import Invalid
 from schemas.events import Topic
-from service.live.messages import MOST_NAMES, State, Update, Watched
+from service.live.messages import State, Update, Watched
+from service.live.requests import MOST_NAMES
 
 MOST_HELD = 256
 """Updates held for one watch while its state is read; with more of them it is read again."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.e2e.websocket_clients import Talker, Writer, talking, writing
+from tests.e2e.websocket_clients import Writer, talking, writing
 from tests.service_process import Service, running_service
 
 ENV = {

@@ -9,8 +9,8 @@ import pytest
 
 from config.settings import SocketsSection
 from service.live.frames import CloseCode
-from service.live.messages import MOST_BYTES, parse
 from service.live.opening import MOST_MISSED, NEWEST
+from service.live.requests import MOST_BYTES, parse
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "websocket.md").read_text("utf-8")
 EXAMPLES = [

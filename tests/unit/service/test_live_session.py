@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from schemas.errors import Forbidden, NotAuthenticated, RateLimited, Unavailable
 from service.live.frames import CloseCode, Closed, Frames, Pinged, Ponged, pong_frame
-from service.live.messages import MOST_BYTES, State, Watched
+from service.live.messages import State, Watched
+from service.live.requests import MOST_BYTES
 from service.live.session import RECHECK_SECONDS
 from service.live.steps import Close, Identify, Open, Send, Unwatch
 from service.live.watches import Begun, Missing

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import Invalid
-from service.live.messages import (
+from service.live.messages import Watched
+from service.live.requests import (
     MOST_BYTES,
     Authenticate,
     Ping,
     Request,
     Subscribe,
     Unsubscribe,
-    Watched,
     parse,
 )
 
