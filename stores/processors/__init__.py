@@ -1,0 +1,1 @@
+"""OpenDSR processors that requests are forwarded to: see ``port``."""
