@@ -12,8 +12,17 @@ from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +31,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from schemas.dsr import Regulation
 from schemas.errors import UsageError
 
 FOLDER = Path(__file__).parent
@@ -220,6 +230,53 @@ class EnrichmentSection(_Section):
     keep_days: int = Field(default=30, ge=1)
 
 
+class RiskSection(_Section):
+    """When a data subject request is held for a reviewer: if its score is ``review_at`` or more.
+
+    Requests of a day above so many raise the score: of one subject, of one submitter, and from one
+    source, that is an address. So does an email of one of ``disposable_domains``. With
+    ``four_eyes`` nobody reviews what they submitted.
+    """
+
+    review_at: float = Field(default=0.6, gt=0, le=1)
+    subject_per_day: int = Field(default=3, ge=1)
+    submitter_per_day: int = Field(default=1000, ge=1)
+    source_per_day: int = Field(default=1000, ge=1)
+    disposable_domains: tuple[str, ...] = ()
+    four_eyes: bool = True
+
+
+class DsrSection(_Section):
+    """Data subject requests.
+
+    ``timezone`` is the controller's: its days are those of deadlines. ``regulation`` is the law of
+    requests that name none. A request is at risk when ``at_risk_days`` or fewer are left. With
+    ``plus_addressing`` what follows a ``+`` in an email makes no difference; it is not to be
+    changed later, or requests are not found any more. Who a request was about is forgotten
+    ``keep_days`` after it was closed.
+    """
+
+    timezone: str = "UTC"
+    regulation: Regulation = Regulation.GDPR
+    at_risk_days: int = Field(default=7, ge=0, le=90)
+    plus_addressing: bool = False
+    keep_days: int = Field(default=90, ge=1)
+    risk: RiskSection = RiskSection()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no such time zone: name one as Europe/Berlin") from None
+        return name
+
+
 class MetricsAccess(StrEnum):
     """Who may read ``/metrics``: holders of ``metrics:read``, or this machine without a token."""
 
@@ -326,6 +383,7 @@ class Settings(BaseSettings):
     state: StateSection = Field(default_factory=StateSection)
     engines: EngineSection = Field(default_factory=EngineSection)
     service: ServiceSection = ServiceSection()
+    dsr: DsrSection = DsrSection()
 
     def with_delivery(self, **changes: Any) -> Settings:
         """These settings with the delivery's values replaced that are not None."""

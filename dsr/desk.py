@@ -1,0 +1,50 @@
+"""What requests are worked on with; made once a process, and handed to every function here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from config.settings import DsrSection
+from stores.parameters import ParameterStore
+from stores.state.dsr_port import AuditLog, DsrStore
+from stores.state.service_port import RequestCounters
+from stores.subjects import Subjects
+
+
+class DsrState(Protocol):
+    """What of the state requests need."""
+
+    @property
+    def dsr(self) -> DsrStore: ...
+
+    @property
+    def audit(self) -> AuditLog: ...
+
+    @property
+    def counters(self) -> RequestCounters: ...
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Stores, keys and rules. ``clock`` gives UTC. For any number of threads."""
+
+    section: DsrSection
+    requests: DsrStore
+    audit: AuditLog
+    counters: RequestCounters
+    subjects: Subjects
+    clock: Callable[[], datetime]
+
+
+def open_desk(
+    section: DsrSection,
+    state: DsrState,
+    parameters: ParameterStore,
+    clock: Callable[[], datetime],
+) -> Desk:
+    """The desk of these settings. Does no I/O."""
+    subjects = Subjects(parameters, section.plus_addressing)
+    return Desk(section, state.dsr, state.audit, state.counters, subjects, clock)

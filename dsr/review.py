@@ -1,0 +1,63 @@
+"""Reviewing a request that was held: a person lets it go on, or ends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from dsr.changing import Step, change
+from dsr.desk import Desk
+from schemas.access import Reach
+from schemas.dsr import Dsr, DsrStatus, Review
+from schemas.errors import Conflict, Forbidden
+
+DENIED = "review_denied"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reviewer decided, and why; the reason is a person's text, and may hold anything."""
+
+    approved: bool
+    reason: str = field(repr=False)
+
+
+def review(desk: Desk, request_id: str, reach: Reach, actor: str, verdict: Verdict) -> Dsr:
+    """Queue a held request, or cancel it. A repeat by the same reviewer changes nothing.
+
+    Raises ``NotFound``; ``Conflict`` for one that is not held; ``Forbidden`` for whoever submitted
+    it, if four eyes are wanted.
+    """
+
+    def decide(dsr: Dsr, now: datetime) -> Step | None:
+        if _is_repeat(dsr, actor, verdict):
+            return None
+        if dsr.status is not DsrStatus.HELD:
+            message = f"the request waits for no review: it is {dsr.status}"
+            raise Conflict(message, reason="not_held", status=dsr.status.value)
+        if desk.section.risk.four_eyes and dsr.owner == actor:
+            raise Forbidden("a request is reviewed by somebody else than who submitted it")
+        reason = desk.subjects.pseudonym("reason", verdict.reason)
+        action = "approved" if verdict.approved else "denied"
+        return Step(_reviewed(dsr, now, actor, verdict), action, {"reason": reason})
+
+    return change(desk, request_id, reach, actor, decide)
+
+
+def _is_repeat(dsr: Dsr, actor: str, verdict: Verdict) -> bool:
+    made = dsr.review
+    return made is not None and (made.by, made.approved) == (actor, verdict.approved)
+
+
+def _reviewed(dsr: Dsr, now: datetime, actor: str, verdict: Verdict) -> Dsr:
+    made = Review(now, actor, verdict.approved, verdict.reason)
+    if verdict.approved:
+        return replace(dsr, status=DsrStatus.QUEUED, review=made)
+    return replace(
+        dsr,
+        status=DsrStatus.CANCELLED,
+        review=made,
+        closed_at=now,
+        error_code=DENIED,
+        error_message="a reviewer denied the request",
+    )

@@ -1,0 +1,195 @@
+"""Submitting: what somebody asks for becomes a request, queued for a processor or held.
+
+order ──> identities checked ──> risk ──> kept: queued, or held for a reviewer
+                                           └── another one like it is open: Conflict
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dsr.changing import Step, draft_of
+from dsr.desk import Desk
+from dsr.risk import DAY, Signals, assess, is_disposable, is_mismatched, within_a_day
+from schemas.access import Reach
+from schemas.deadlines import deadlines
+from schemas.dsr import (
+    Dsr,
+    DsrQuery,
+    DsrStatus,
+    Identity,
+    Particulars,
+    Regulation,
+    RequestType,
+    Risk,
+)
+from schemas.errors import Conflict, Invalid
+from schemas.identities import checked_all
+from schemas.requests import Counted
+from stores.state.dsr_port import OpenRequestExists
+
+KINDS: Mapping[str, tuple[Regulation | None, RequestType]] = {
+    "gdpr_delete": (Regulation.GDPR, RequestType.ERASURE),
+    "ccpa_delete": (Regulation.CCPA, RequestType.ERASURE),
+    "export": (None, RequestType.PORTABILITY),
+    "access": (None, RequestType.ACCESS),
+    "portability": (None, RequestType.PORTABILITY),
+    "erasure": (None, RequestType.ERASURE),
+}
+"""What can be asked for, by the names that clients use; None leaves the law to the request."""
+
+_LOOKED_AT = 20
+"""Earlier requests of a subject that are compared with a new one."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: ``kind`` is one of ``KINDS``, ``extensions`` are OpenDSR's."""
+
+    kind: str
+    identities: Sequence[Identity] = field(repr=False)
+    regulation: Regulation | None = None
+    extensions: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Submitter:
+    """Who asks: a principal's name, and where from. ``source`` never gets written down as it is.
+
+    ``readable`` is how far they may read requests; None if they may not.
+    """
+
+    subject: str
+    organization: str
+    readable: Reach | None
+    source: str | None = field(default=None, repr=False)
+
+
+def submit(desk: Desk, order: Order, submitter: Submitter, request_id: str) -> Dsr:
+    """The request that an order becomes. Repeatable: under an id that is taken it is that one.
+
+    Raises ``Invalid``, and ``Conflict`` if the organization has a request that asks for the same,
+    for the same subject, and is not closed: it is named if the submitter may read it.
+    """
+    known = desk.requests.get(request_id, Reach(submitter.organization))
+    if known is not None:
+        return known
+    dsr = _prepared(desk, order, submitter, request_id)
+    detail = {"regulation": dsr.regulation, "type": dsr.type, "score": str(dsr.risk.score)}
+    step = Step(dsr, "submitted", {**detail, "subjects": [*dsr.subjects]})
+    try:
+        desk.requests.add([dsr], [draft_of(step, submitter.subject)])
+    except OpenRequestExists as error:
+        return _already_there(desk, error, submitter, request_id)
+    return dsr
+
+
+def request_id_of(digits: str) -> str:
+    """A UUID of version 4 (RFC 9562) made of 32 hexadecimal digits, random ones or a hash's."""
+    return str(uuid.UUID(hex=digits, version=4))
+
+
+def regulation_of(order: Order, default: Regulation) -> tuple[Regulation, RequestType]:
+    """The law and the type of an order. Raises ``Invalid`` if its kind is of another law."""
+    if order.kind not in KINDS:
+        raise Invalid(f"type: choose one of {', '.join(KINDS)}", where="type")
+    regulation, asked = KINDS[order.kind]
+    if regulation is None:
+        return order.regulation or default, asked
+    if order.regulation not in {None, regulation}:
+        raise Invalid(f"regulation: {order.kind} is of {regulation}", where="regulation")
+    return regulation, asked
+
+
+def _prepared(desk: Desk, order: Order, submitter: Submitter, request_id: str) -> Dsr:
+    regulation, asked = regulation_of(order, desk.section.regulation)
+    identities = checked_all(order.identities)
+    subjects, now = desk.subjects.hashes_of(identities), desk.clock()
+    risk = assess(_signals(desk, identities, subjects, submitter, now), desk.section.risk)
+    due = deadlines(regulation, now, desk.section.zone)
+    return Dsr(
+        id=request_id,
+        organization=submitter.organization,
+        owner=submitter.subject,
+        regulation=regulation,
+        type=asked,
+        status=_first_status(desk, risk),
+        received_at=now,
+        updated_at=now,
+        due_at=due.due_at,
+        confirm_at=due.confirm_at,
+        subjects=subjects,
+        sealed=desk.subjects.seal(request_id, Particulars(identities, order.extensions)),
+        risk=risk,
+    )
+
+
+def _first_status(desk: Desk, risk: Risk) -> DsrStatus:
+    is_risky = risk.score >= desk.section.risk.review_at
+    return DsrStatus.HELD if is_risky else DsrStatus.QUEUED
+
+
+def _signals(
+    desk: Desk,
+    identities: Sequence[Identity],
+    subjects: Sequence[str],
+    submitter: Submitter,
+    now: datetime,
+) -> Signals:
+    of_subject, of_submitter, of_source = _velocities(desk, subjects, submitter, now)
+    return Signals(
+        of_subject=of_subject,
+        of_submitter=of_submitter,
+        of_source=of_source,
+        disposable_domain=is_disposable(identities, desk.section.risk.disposable_domains),
+        identity_mismatch=is_mismatched(subjects, _earlier(desk, subjects, submitter)),
+    )
+
+
+def _velocities(
+    desk: Desk, subjects: Sequence[str], submitter: Submitter, now: datetime
+) -> tuple[float, float, float]:
+    """How many requests came in a day: of the subject, of the submitter, and from the source."""
+    place = submitter.organization
+    names = [f"dsr/{place}/submitter/{submitter.subject}"]
+    if submitter.source is not None:
+        source = desk.subjects.pseudonym("source", submitter.source)
+        names.append(f"dsr/{place}/source/{source}")
+    names += [f"dsr/{place}/subject/{subject}" for subject in subjects]
+    tallies = desk.counters.count([Counted(name, DAY) for name in names])
+    found = [within_a_day(tally, now) for tally in tallies]
+    first_subject = len(names) - len(subjects)
+    return max(found[first_subject:]), found[0], sum(found[1:first_subject])
+
+
+def _earlier(desk: Desk, subjects: Sequence[str], submitter: Submitter) -> list[Dsr]:
+    """Requests that may know the subject otherwise; by one identity alone none can."""
+    if len(subjects) == 1:
+        return []
+    reach = Reach(submitter.organization)
+    queries = [DsrQuery(subject=subject, limit=_LOOKED_AT) for subject in subjects]
+    return [dsr for query in queries for dsr in desk.requests.find(query, reach)]
+
+
+def _already_there(
+    desk: Desk, error: OpenRequestExists, submitter: Submitter, request_id: str
+) -> Dsr:
+    """The request itself, if a repeat was faster. Raises ``Conflict`` for another one."""
+    other = error.details.get("request_id")
+    if other == request_id:
+        known = desk.requests.get(request_id, Reach(submitter.organization))
+        if known is not None:
+            return known
+    message = "a request of this type is open for this subject: wait for it, or cancel it"
+    details = {"requestId": other} if _may_read(desk, other, submitter) else {}
+    raise Conflict(message, reason="duplicate", **details) from None
+
+
+def _may_read(desk: Desk, request_id: str | None, submitter: Submitter) -> bool:
+    if request_id is None or submitter.readable is None:
+        return False
+    return desk.requests.get(request_id, submitter.readable) is not None
