@@ -20,14 +20,14 @@ from pathlib import Path
 
 import structlog
 
-from runners.launcher import Child, Launch, Launcher, end_of_process
+from runners.launcher import Launcher
 from runners.runs import tell_to_end
 from schemas.errors import StoreError
-from schemas.jobs import TRACE, Job, JobStatus
-from schemas.runs import RunEnd, RunRecord, RunStatus
+from schemas.jobs import Job, JobStatus
+from schemas.runs import RunEnd, RunStatus
 from schemas.schedule import Lease
 from service.dispatch.decide import AskToEnd, End, Leave, Requeue, Start, Step, next_step
-from stores.log import new_run_id
+from service.dispatch.starter import Starter
 from stores.state.port import LeaseLost
 from stores.state.service_port import Stores
 
@@ -49,7 +49,6 @@ _BREATH = 0.05
 _LOOKED_AHEAD = 100
 """Queued jobs that one look takes in, oldest first, beside those that run."""
 
-_NEVER_STARTED = RunEnd(RunStatus.LOST, None, "lost", "it was never started")
 _GONE = RunEnd(RunStatus.LOST, None, "lost", "its process is gone")
 
 _log = structlog.get_logger()
@@ -72,14 +71,6 @@ class Post:
     sweep: Callable[[], None]
 
 
-@dataclass(frozen=True)
-class _Started:
-    """A run that this process started, and whose end it will be told."""
-
-    run_id: str
-    child: Child
-
-
 class Dispatcher:
     """One of the processes' dispatchers. ``holder`` names it, unlike any other."""
 
@@ -87,7 +78,7 @@ class Dispatcher:
         self._post = post
         self._holder = holder
         self._lease: Lease | None = None
-        self._started: list[_Started] = []
+        self._starter = Starter(post.state, post.launcher, post.clock, post.logs)
         self._seen = 0
 
     @property
@@ -103,7 +94,7 @@ class Dispatcher:
 
     def step(self) -> None:
         """One look at what is to be done. Raises ``StoreError``."""
-        self._settle()
+        self._starter.settle()
         self._hold_lease()
         if self._lease is None:
             return
@@ -211,67 +202,7 @@ class Dispatcher:
         for job in jobs:
             if self._lease is not None:
                 self._renew(self._lease)
-                self._start(job)
-
-    def _start(self, job: Job) -> None:
-        """Start the process, have it written down, and only then let it work.
-
-        start ──> add the run ──> begin the job ──> begin the run ──> open the gate
-          └── a death up to here: the gate never opens, the process ends with nothing done;
-              a job that was begun is found with its run's process gone, and queued again
-        """
-        run_id = new_run_id(self._post.clock())
-        log = self._post.logs / f"{run_id}.log"
-        trace = job.parameters.get(TRACE)
-        child = self._post.launcher.start(Launch(run_id, ("job", job.id), log, trace))
-        try:
-            is_ours = self._is_begun(job, self._run(run_id, job, child, log))
-        except StoreError:
-            child.turn_away()
-            raise
-        if not is_ours:
-            child.turn_away()
-            self._post.state.runs.finish(run_id, _NEVER_STARTED)
-            return
-        self._started.append(_Started(run_id, child))
-        child.open_gate()
-        _log.info("job started", job=job.id, run=run_id)
-
-    def _is_begun(self, job: Job, run: RunRecord) -> bool:
-        """Whether the job is this run's now, and all of it written down."""
-        state = self._post.state
-        state.runs.add(run)
-        if state.jobs.begin(job.id, run.id) is None:
-            return False
-        return state.runs.begin(run.id, run.owner)
-
-    def _run(self, run_id: str, job: Job, child: Child, log: Path) -> RunRecord:
-        now = self._post.clock()
-        return RunRecord(
-            id=run_id,
-            kind=job.kind,
-            status=RunStatus.QUEUED,
-            owner=child.owner,
-            queued_at=now,
-            seen_at=now,
-            log_path=str(log),
-            organization=job.organization,
-            requested_by=job.owner,
-            job_id=job.id,
-        )
-
-    # --- what was started
-
-    def _settle(self) -> None:
-        """Write down how runs ended that did not say so themselves, leader or not."""
-        runs = self._post.state.runs
-        for started in list(self._started):
-            status = started.child.status()
-            if status is not None:
-                run = runs.get(started.run_id)
-                cancelled = run is not None and run.cancel_requested_at is not None
-                runs.finish(started.run_id, end_of_process(status, cancelled))
-                self._started.remove(started)
+                self._starter.start(job)
 
 
 def _is_running(job: Job, step: Step) -> bool:
