@@ -140,8 +140,17 @@ class WorkArea(ABC):
             raise StoreError(f"{self.place}: rows that were set aside are gone: remove it")
         return content
 
-    @abstractmethod
     def results(self, plan: str, part: Part) -> PartResults:
+        """What is finished of a part, to be added to.
+
+        Raises ``StoreError`` if the output is there: a worker that was given up does not know.
+        """
+        if self._read(RECEIPT) is not None:
+            raise StoreError(f"{self.name}: is there already, by the work of others")
+        return self._results(plan, part)
+
+    @abstractmethod
+    def _results(self, plan: str, part: Part) -> PartResults:
         """What is finished of a part, to be added to."""
 
     def finished(self, plan: str, part: Part) -> list[FinishedBatch] | None:

@@ -55,7 +55,7 @@ class WorkPrefix(WorkArea):
             self._store.clear_staging(self._run)
             yield
 
-    def results(self, plan: str, part: Part) -> PartResults:
+    def _results(self, plan: str, part: Part) -> PartResults:
         complete, open_ = (self._base + name(plan, part.number) for name in (done, some))
         content = self._content(complete)
         found = known(content or b"", part)

@@ -60,7 +60,7 @@ class WorkFolder(WorkArea):
         finally:
             os.close(lock)
 
-    def results(self, plan: str, part: Part) -> PartResults:
+    def _results(self, plan: str, part: Part) -> PartResults:
         complete, open_ = (self.path / name(plan, part.number) for name in (done, some))
         with _reporting(open_):
             open_.parent.mkdir(parents=True, exist_ok=True)

@@ -152,6 +152,12 @@ def test_a_receipt_leaves_nothing_else(area: WorkArea, place: Place) -> None:
     assert (area.receipt(), area.plan()) == (None, None)
 
 
+def test_after_the_output_a_worker_that_was_given_up_leaves_nothing(area: WorkArea) -> None:
+    area.write_receipt(RECEIPT)
+    with pytest.raises(StoreError, match="there already"):
+        area.results("p", PART)
+
+
 def test_one_run_at_a_time(place: Place) -> None:
     with place.area().locked(), pytest.raises(UsageError, match="another run"):
         place.area().locked().__enter__()
