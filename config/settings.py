@@ -366,6 +366,60 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+class OutboundSection(_Section):
+    """Requests to addresses that clients or operators chose: webhooks, callbacks, alerts.
+
+    Only public addresses are spoken to, and those of ``networks``, such as ``10.20.0.0/16``; only
+    by https unless ``plain_http``. ``timeout_seconds`` bounds each request as a whole.
+    """
+
+    plain_http: bool = False
+    networks: tuple[str, ...] = ()
+    timeout_seconds: float = Field(default=10.0, gt=0, le=60)
+
+
+class AlertsSection(_Section):
+    """Whom alerts go to beside the log: a URL of the operators', a topic of AWS SNS.
+
+    A processor that cannot be reached is told of after ``outage_minutes``; a request that is open
+    when so many of ``deadline_days``, or fewer, are left, once for each of them.
+    """
+
+    webhook_url: SecretStr | None = None
+    sns_topic_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:sns:[^:]+:\d+:.+$")
+    outage_minutes: int = Field(default=15, ge=0)
+    deadline_days: tuple[int, ...] = (7, 3, 1, 0)
+
+
+class DrainSection(_Section):
+    """How queued requests are forwarded: ``concurrency`` of them at once.
+
+    The pause after a failure is drawn from zero to a bound that doubles, from
+    ``first_pause_seconds`` up to ``longest_pause_seconds``; after ``max_attempts`` a request is
+    parked until somebody has it tried again.
+    """
+
+    concurrency: int = Field(default=8, ge=1, le=64)
+    first_pause_seconds: float = Field(default=5.0, gt=0)
+    longest_pause_seconds: float = Field(default=900.0, gt=0)
+    max_attempts: int = Field(default=200, ge=1)
+
+
+class WebhooksSection(_Section):
+    """Webhooks of clients: how many an organization has, and how patient delivery is.
+
+    A webhook that nothing could be delivered to for ``disable_hours`` is disabled; events are kept
+    for a day.
+    """
+
+    max_per_organization: int = Field(default=10, ge=1, le=100)
+    concurrency: int = Field(default=8, ge=1, le=64)
+    first_pause_seconds: float = Field(default=2.0, gt=0)
+    longest_pause_seconds: float = Field(default=600.0, gt=0)
+    disable_hours: float = Field(default=20.0, gt=0, le=23)
+    rotation_hours: float = Field(default=24.0, ge=0)
+
+
 class Settings(BaseSettings):
     """All settings of one environment."""
 
@@ -383,6 +437,10 @@ class Settings(BaseSettings):
     state: StateSection = Field(default_factory=StateSection)
     engines: EngineSection = Field(default_factory=EngineSection)
     service: ServiceSection = ServiceSection()
+    outbound: OutboundSection = OutboundSection()
+    alerts: AlertsSection = AlertsSection()
+    drain: DrainSection = DrainSection()
+    webhooks: WebhooksSection = WebhooksSection()
     dsr: DsrSection = DsrSection()
 
     def with_delivery(self, **changes: Any) -> Settings:
