@@ -1,0 +1,1 @@
+"""Telling operators what they have to look at: see ``port``."""
