@@ -13,6 +13,7 @@ INSTALL_REQUIRES = [
     "cronsim>=2.8,<3",
     "cryptography>=48,<51",
     "fastavro[snappy,zstandard]>=1.13,<2",
+    "idna>=3.10,<4",
     "msgspec>=0.22,<0.23",
     "numpy>=2,<2.5",
     "pyarrow>=25,<26",

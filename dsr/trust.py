@@ -8,7 +8,6 @@ no certificate without its intermediates), is in force, names the domain, and ho
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,12 +18,10 @@ from cryptography.x509 import Certificate, DNSName
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from dsr.signing import SMALLEST_KEY
+from schemas.domains import domain_in_ascii
 
 TRUSTED_FOR = timedelta(minutes=5)
 """For so long what was checked of a certificate is not checked again."""
-
-_DOMAIN = re.compile(r"(?=.{1,253}$)(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)+(?!-)[a-z0-9-]{2,63}(?<!-)")
-"""Of RFC 1035, 2.3.1, in small letters; names in other scripts as A-labels (RFC 5890)."""
 
 _MOST_KEPT = 64
 
@@ -50,20 +47,12 @@ class Peer:
     allows_pss: bool = False
 
 
-def domain_of(header: str) -> str:
-    """The domain that a header names, in small letters. Raises ``NotTrusted``.
-
-    It is a domain and nothing else: no port, user, path, final dot, or letter that ASCII has not.
-    """
-    domain = header.strip(" \t")
-    if not domain.isascii() or not _DOMAIN.fullmatch(domain.lower()):
-        raise NotTrusted("not a domain")
-    return domain.lower()
-
-
 def peer_of(peers: Mapping[str, Peer], header: str) -> Peer:
     """The peer of this domain, exactly: nothing below or above it. Raises ``NotTrusted``."""
-    peer = peers.get(domain_of(header))
+    try:
+        peer = peers.get(domain_in_ascii(header.strip(" \t")))
+    except ValueError:
+        raise NotTrusted("not a domain") from None
     if peer is None:
         raise NotTrusted("domain not allowed")
     return peer
@@ -99,7 +88,7 @@ class Trust:
         """The key by which the peer signs. Raises ``NotTrusted``."""
         place = (peer.domain, *map(fingerprint_of, chain))
         known = self._known.get(place)
-        if known is None or now >= known.until or now < known.until - TRUSTED_FOR:
+        if known is None or now >= known.until:
             known = self._checked(peer, chain, now)
             self._remember(place, known)
         _check_pins(peer, known.fingerprint)

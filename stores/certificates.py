@@ -1,0 +1,182 @@
+"""Certificates of processors, from where each publishes its own, in PEM with the intermediates.
+
+            fresh (1 h)          stale, but used while it cannot be had (24 h)
+    fetch ─────────────> fetch ─x─ fetch ─x─ fetch ─────────> certificates again
+                 did not serve ──┘ at most once in 30 s, whatever comes
+
+One thread fetches; the others go on with the certificates there are, or wait for the first. That
+it cannot be had is remembered for as long as it takes until it may be fetched again. What a
+certificate is worth is not judged here.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from cryptography.x509 import Certificate, load_pem_x509_certificates
+from urllib3 import BaseHTTPResponse
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
+
+from schemas.errors import StoreError, StoreUnavailable, UsageError
+from stores.addresses import Resolve, connection_to, destination_of, look_up
+
+FRESH = 3600.0
+"""Seconds that certificates are used without asking whether they have changed."""
+
+STALE = 24 * 3600.0
+"""Seconds after which certificates that could not be fetched anew are not used any more."""
+
+PAUSE = 30.0
+"""Seconds that pass between two fetches at least."""
+
+WITHIN = 5.0
+"""Seconds that a fetch takes at most, from the connection to the last byte."""
+
+_LARGEST = 64 * 1024
+_MOST = 10
+_PIECE = 1 << 14
+
+_log = structlog.get_logger()
+
+Chain = tuple[Certificate, ...]
+Fetch = Callable[[], bytes]
+"""Gets the PEM. May raise ``StoreError``; bounds its own time and size."""
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    chain: Chain
+    at: float
+
+
+class CertificateSource:
+    """The certificates of one processor. For any number of threads."""
+
+    def __init__(
+        self, name: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name = name
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: _Fetched | None = None
+        self._tried_at = float("-inf")
+
+    def chain(self, other_than: Chain | None = None) -> Chain:
+        """The certificates; fetched anew if ``other_than`` these are wanted, which did not serve.
+
+        They may be these all the same. Raises ``StoreUnavailable`` if there are none.
+        """
+        held = self._usable()
+        if held is None or held.chain == other_than or self._clock() - held.at >= FRESH:
+            self._refresh(wait=held is None)
+            held = self._usable()
+        if held is None:
+            raise StoreUnavailable(f"the certificate of {self._name!r} cannot be had now")
+        return held.chain
+
+    def _usable(self) -> _Fetched | None:
+        held = self._held
+        return held if held is not None and self._clock() - held.at < STALE else None
+
+    def _refresh(self, wait: bool) -> None:
+        if not self._is_due() or not self._lock.acquire(timeout=2 * WITHIN if wait else 0):
+            return
+        try:
+            if self._is_due():
+                self._tried_at = self._clock()
+                self._held = _Fetched(chain_of(self._fetch()), self._tried_at)
+        except StoreError as error:
+            _log.warning("certificate not fetched", processor=self._name, reason=error.message)
+        finally:
+            self._lock.release()
+
+    def _is_due(self) -> bool:
+        return self._clock() - self._tried_at >= PAUSE
+
+
+def chain_of(pem: bytes) -> Chain:
+    """The certificates of a PEM file, in its order. Raises ``StoreUnavailable`` if it is none."""
+    try:
+        found = load_pem_x509_certificates(pem)
+    except ValueError:
+        raise StoreUnavailable("there is no certificate in PEM there") from None
+    if len(found) > _MOST:
+        raise StoreUnavailable(f"there are more than {_MOST} certificates there")
+    return tuple(found)
+
+
+def read_certificates(path: Path, setting: str) -> Chain:
+    """The certificates of a file of this machine. Raises ``UsageError`` that names the setting."""
+    try:
+        return tuple(load_pem_x509_certificates(path.expanduser().read_bytes()))
+    except OSError as error:
+        raise UsageError(f"{setting}: {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{setting}: {path} holds no certificates in PEM") from None
+
+
+def fetch_from(url: str, *, private: bool = False, resolve: Resolve = look_up) -> Fetch:
+    """Gets what is at ``url`` within ``WITHIN`` seconds and 64 KiB, and follows no redirect.
+
+    ``private`` is as in ``stores.addresses``, which decides whether the URL is asked at all.
+    """
+
+    def fetch() -> bytes:
+        destination = destination_of(url, private=private, resolve=resolve)
+        connection = connection_to(destination, WITHIN)
+        try:
+            with _ended_after(connection, WITHIN):
+                headers = {"Host": destination.authority, "Accept-Encoding": "identity"}
+                connection.request("GET", destination.path, headers=headers, preload_content=False)
+                return _content(connection.getresponse())
+        except (HTTPError, OSError, ValueError) as error:
+            kind = type(error).__name__
+            raise StoreUnavailable(f"the certificate's host does not answer: {kind}") from None
+        finally:
+            connection.close()
+
+    return fetch
+
+
+@contextmanager
+def _ended_after(connection: HTTPConnection, seconds: float) -> Iterator[None]:
+    """Cut the connection when the time is over, and raise ``StoreUnavailable``.
+
+    A socket's time-out is of each of its steps alone: who sends a byte now and then is never late.
+    """
+    over = threading.Event()
+    timer = threading.Timer(seconds, _cut, [connection, over])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if over.is_set():
+        raise StoreUnavailable("the certificate's host is too slow")
+
+
+def _cut(connection: HTTPConnection, over: threading.Event) -> None:
+    over.set()
+    with suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _content(response: BaseHTTPResponse) -> bytes:
+    if response.status != 200:
+        raise StoreUnavailable(f"the certificate's host answers {response.status}")
+    content = b""
+    while piece := response.read(_PIECE):
+        content += piece
+        if len(content) > _LARGEST:
+            raise StoreUnavailable("the certificate is too long to be one")
+    return content
