@@ -1,0 +1,258 @@
+"""``lethe dsr``: data subject requests on this state store, without the service."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runners.commands.runs import AsJson, opened_state, print_table
+
+if TYPE_CHECKING:
+    from dsr.desk import Desk
+    from schemas.access import Reach
+    from schemas.dsr import Dsr, DsrStatus, Identity
+
+app = typer.Typer(
+    name="dsr",
+    help="Data subject requests: submit, show, list, cancel, those at risk.",
+    no_args_is_help=True,
+)
+
+STANDARD_INPUT = "-"
+"""Given in the place of an email: it is read from standard input, and shows in no process list."""
+
+RequestId = Annotated[str, typer.Argument(metavar="ID", help="As `lethe dsr list` has it.")]
+Organization = Annotated[
+    str, typer.Option("--organisation", "--organization", help="Whose request it is.")
+]
+OneOrganization = Annotated[
+    str | None,
+    typer.Option("--organisation", "--organization", help="Only this one's (default: all)."),
+]
+Email = Annotated[
+    str | None, typer.Option("--email", help="The subject's; - reads it from standard input.")
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")]
+
+_COLUMNS = ("request", "type", "status", "received (UTC)", "due (UTC)", "days left", "parked")
+
+
+@app.command("submit")
+def submit_request(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="TYPE", help="gdpr_delete, ccpa_delete, export, access, portability, erasure."
+        ),
+    ],
+    organization: Organization,
+    email: Email = None,
+    identity: Annotated[
+        list[str] | None,
+        typer.Option("--identity", metavar="TYPE=VALUE", help="Another identity; repeatable."),
+    ] = None,
+    regulation: Annotated[
+        str | None, typer.Option("--regulation", help="gdpr or ccpa, unless TYPE says it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a request, and print its id. The service, or `lethe dsr drain`, forwards it."""
+    from dsr.submit import Order, Submitter, submit
+    from schemas.access import Reach, check_names
+
+    order = Order(kind, _identities(email, identity or []), _regulation(regulation))
+    with _opened_counter() as counter:
+        check_names(counter.actor, organization)
+        submitter = Submitter(counter.actor, organization, Reach(organization))
+        dsr = submit(counter.desk, order, submitter, str(uuid.uuid4()))
+        _print_one(counter.desk, dsr, as_json, dsr.id)
+
+
+@app.command("show")
+def show_request(request_id: RequestId, as_json: AsJson = False) -> None:
+    """Show a request: its status, deadlines, risk, and what is known of it at the processor."""
+    from dsr.changing import found
+    from schemas.access import Reach
+
+    with _opened_counter() as counter:
+        dsr = found(counter.desk, request_id, Reach(None))
+        _print_one(counter.desk, dsr, as_json, _facts(_shown(counter.desk, dsr)))
+
+
+@app.command("list")
+def list_requests(
+    email: Email = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="held, queued, submitted, in_progress ...")
+    ] = None,
+    organization: OneOrganization = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List requests, newest first; with an email those of one subject."""
+    from dsr.requests import Search, search
+
+    identity = None if email is None else _of_email(email)
+    asked = Search(identity, _status(status), limit=limit)
+    with _opened_counter() as counter:
+        _print_all(counter.desk, search(counter.desk, asked, _reach(organization)), as_json)
+
+
+@app.command("cancel")
+def cancel_request(request_id: RequestId) -> None:
+    """Cancel a request: at once, or by its processor as long as that has not begun."""
+    from dsr.cancel import cancel
+    from schemas.access import Reach
+
+    with _opened_counter() as counter:
+        dsr = cancel(counter.desk, request_id, Reach(None), counter.actor)
+    is_done = dsr.cancel_requested_at is None
+    typer.echo(f"request {dsr.id} is {'cancelled' if is_done else 'asked to end'}")
+
+
+@app.command("at-risk")
+def list_at_risk(
+    days: Annotated[
+        int | None,
+        typer.Option("--days", min=0, max=90, help="Days left, at most (default: by setting)."),
+    ] = None,
+    organization: OneOrganization = None,
+    limit: Limit = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List open requests that are due soon, or overdue, the soonest first."""
+    from dsr.requests import at_risk
+
+    with _opened_counter() as counter:
+        found = at_risk(counter.desk, _reach(organization), limit, days)
+        _print_all(counter.desk, found, as_json)
+
+
+@dataclass(frozen=True)
+class _Counter:
+    """Where a person stands: the desk behind it, and a name for them that is not their own."""
+
+    desk: Desk
+    actor: str
+
+
+@contextmanager
+def _opened_counter() -> Iterator[_Counter]:
+    from config.settings import load_settings
+    from dsr.desk import open_desk
+    from stores.parameters import open_parameters
+    from stores.state.sql import utc_now
+
+    settings = load_settings()
+    with opened_state() as state:
+        desk = open_desk(settings.dsr, state, open_parameters(settings.parameters), utc_now)
+        yield _Counter(desk, f"cli:{desk.subjects.pseudonym('actor', getpass.getuser())[:16]}")
+
+
+def _identities(email: str | None, others: Iterable[str]) -> list[Identity]:
+    from schemas.errors import UsageError
+
+    found = [_identity(text) for text in others]
+    if email is not None:
+        found.insert(0, _of_email(email))
+    if not found:
+        raise UsageError("who is it about? give --email, or --identity TYPE=VALUE")
+    return found
+
+
+def _of_email(given: str) -> Identity:
+    """Raises ``Invalid``, which does not repeat what was given."""
+    from schemas.dsr import Identity, IdentityType
+    from schemas.identities import checked
+
+    text = sys.stdin.readline() if given == STANDARD_INPUT else given
+    return checked(Identity(IdentityType.EMAIL, text), "--email")
+
+
+def _identity(text: str) -> Identity:
+    from schemas.dsr import Identity, IdentityType
+    from schemas.errors import UsageError
+
+    kind, _, value = text.partition("=")
+    if kind not in {*IdentityType} or not value:
+        raise UsageError(f"--identity: write TYPE=VALUE, of a type of {', '.join(IdentityType)}")
+    return Identity(IdentityType(kind), value)
+
+
+def _regulation(name: str | None) -> Any:
+    from schemas.dsr import Regulation
+    from schemas.errors import UsageError
+
+    if name not in {None, *Regulation}:
+        raise UsageError(f"--regulation {name!r}: choose gdpr or ccpa")
+    return None if name is None else Regulation(name)
+
+
+def _status(name: str | None) -> DsrStatus | None:
+    from schemas.dsr import DsrStatus
+    from schemas.errors import UsageError
+
+    if name not in {None, *DsrStatus}:
+        raise UsageError(f"--status {name!r}: choose one of {', '.join(DsrStatus)}")
+    return None if name is None else DsrStatus(name)
+
+
+def _reach(organization: str | None) -> Reach:
+    from schemas.access import Reach
+
+    return Reach(organization)
+
+
+def _shown(desk: Desk, dsr: Dsr) -> Mapping[str, Any]:
+    from schemas.deadlines import days_left
+    from schemas.dsr import shown_dsr
+
+    return {**shown_dsr(dsr), "daysLeft": days_left(dsr.due_at, desk.clock())}
+
+
+def _print_one(desk: Desk, dsr: Dsr, as_json: bool, otherwise: str) -> None:
+    typer.echo(_json(_shown(desk, dsr)) if as_json else otherwise)
+
+
+def _print_all(desk: Desk, found: Iterable[Dsr], as_json: bool) -> None:
+    if not as_json:
+        print_table(_COLUMNS, (_row(desk, dsr) for dsr in found))
+        return
+    for dsr in found:
+        typer.echo(_json(_shown(desk, dsr)))
+
+
+def _json(shown: Mapping[str, Any]) -> str:
+    import msgspec
+
+    return msgspec.json.encode(shown).decode()
+
+
+def _row(desk: Desk, dsr: Dsr) -> list[str]:
+    from runners.commands.runs import when
+    from schemas.deadlines import days_left
+
+    left = str(days_left(dsr.due_at, desk.clock()))
+    times = [when(dsr.received_at), when(dsr.due_at)]
+    return [dsr.id, dsr.kind, dsr.status.value, *times, left, dsr.parked_reason or ""]
+
+
+def _facts(shown: Mapping[str, Any]) -> str:
+    """What is known, a line each, by the names that clients know."""
+    risk, review, error = shown["risk"], shown["review"], shown.get("error")
+    facts = {
+        **{name: value for name, value in shown.items() if not isinstance(value, dict)},
+        "risk": f"{risk['score']}" if risk["score"] else None,
+        "reasons": "; ".join(risk["reasons"]),
+        "review": None if review is None else f"{review['by']} at {review['at']}",
+        "error": None if error is None else f"{error['code']}: {error['message']}",
+    }
+    known = {name: value for name, value in facts.items() if value not in (None, "", False)}
+    return "\n".join(f"{name:<22}{value}" for name, value in known.items())

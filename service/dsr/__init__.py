@@ -1,0 +1,1 @@
+"""Data subject requests over HTTP: what clients send, and what they are shown."""
