@@ -11,7 +11,7 @@ import sys
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -31,8 +31,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from schemas.dsr import Regulation
+from schemas.domains import domain_of_people
+from schemas.dsr import IdentityType, Regulation, RequestType
 from schemas.errors import UsageError
+from schemas.opendsr.model import Dialect
 
 FOLDER = Path(__file__).parent
 
@@ -420,6 +422,115 @@ class WebhooksSection(_Section):
     rotation_hours: float = Field(default=24.0, ge=0)
 
 
+class RegionSection(_Section):
+    """One of a processor's regions: ``url`` is the base of its API, such as ``https://HOST/v3``."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    url: str = Field(pattern=r"^https?://[^@\s?#]+$")
+
+
+class ProcessorSection(_Section):
+    """A processor that requests are forwarded to, by OpenDSR.
+
+    ``regions`` are tried in order. ``credentials_parameter`` names the parameter that holds
+    ``KEY:SECRET``. It is sent what has ``identities`` and ``types`` of these kinds only. An answer
+    is waited for ``timeout_seconds``, in all with repeats ``budget_seconds``; a request that was
+    sent and not answered may still arrive ``settle_seconds`` later. ``requests_per_minute`` is its
+    rate limit. ``ca_file`` holds the certificates to trust instead of the system's.
+    """
+
+    dialect: Dialect
+    regions: tuple[RegionSection, ...] = Field(min_length=1, max_length=8)
+    credentials_parameter: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    identities: tuple[IdentityType, ...] = Field(default=tuple(IdentityType), min_length=1)
+    types: tuple[RequestType, ...] = Field(default=tuple(RequestType), min_length=1)
+    timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    budget_seconds: float = Field(default=20.0, gt=0, le=300)
+    settle_seconds: float = Field(default=60.0, ge=0, le=3600)
+    attempts: int = Field(default=3, ge=1, le=10)
+    connections: int = Field(default=8, ge=1, le=100)
+    requests_per_minute: int = Field(default=1000, ge=1)
+    ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _name_each_region_once(self) -> ProcessorSection:
+        if len({region.name for region in self.regions}) < len(self.regions):
+            raise ValueError("regions: each needs a name of its own")
+        return self
+
+
+ProcessorName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+
+
+_Pin = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class CallbackPeerSection(_Section):
+    """A processor whose callbacks are believed, under the name that it has in ``processors``.
+
+    They are signed for ``domain``, by the key of the certificate at ``certificate_url``: in PEM,
+    followed by the intermediate ones. With ``pins``, the SHA-256 of certificates in DER, only these
+    are taken. ``allow_pss`` takes signatures in PSS as well, which OpenDSR does not know.
+    """
+
+    domain: str
+    certificate_url: str = Field(pattern=r"^https?://[^@\s#]+$")
+    pins: tuple[_Pin, ...] = ()
+    allow_pss: bool = False
+
+    @field_validator("domain")
+    @classmethod
+    def _is_a_domain(cls, domain: str) -> str:
+        return domain_of_people(domain)
+
+
+class CallbacksSection(_Section):
+    """Callbacks of processors: whose are believed.
+
+    ``urls`` are the addresses under which processors reach ``POST /v1/dsr/callbacks/opendsr``; the
+    first one is what they are told. ``roots`` is a file of the certificates, in PEM, that those of
+    processors have to lead to; without one it is the system's.
+    """
+
+    urls: tuple[str, ...] = ()
+    roots: Path | None = None
+    processors: dict[ProcessorName, CallbackPeerSection] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _tell_processors_apart(self) -> CallbacksSection:
+        if self.processors and not self.urls:
+            raise ValueError("urls: needed, for a callback to another address is refused")
+        domains = {peer.domain for peer in self.processors.values()}
+        if len(domains) < len(self.processors):
+            raise ValueError("processors: each needs a domain of its own")
+        return self
+
+
+class OpendsrSection(_Section):
+    """Lethe as an OpenDSR processor, which it is if ``domain`` is set.
+
+    Answers are signed for ``domain`` by the key, in PEM, that ``key_parameter`` names;
+    ``certificate`` is the file of its certificate, followed by the intermediate ones. ``url`` is
+    the address under which controllers reach ``/opendsr/v3``.
+    """
+
+    domain: str | None = None
+    url: str | None = Field(default=None, pattern=r"^https?://[^@\s?#]+[^@\s?#/]$")
+    key_parameter: str = Field(default="opendsr-key", pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    certificate: Path | None = None
+
+    @field_validator("domain")
+    @classmethod
+    def _is_a_domain(cls, domain: str | None) -> str | None:
+        return None if domain is None else domain_of_people(domain)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> OpendsrSection:
+        if self.domain is not None and None in {self.url, self.certificate}:
+            raise ValueError("domain, url and certificate go together: set all, or none")
+        return self
+
+
 class Settings(BaseSettings):
     """All settings of one environment."""
 
@@ -442,6 +553,8 @@ class Settings(BaseSettings):
     drain: DrainSection = DrainSection()
     webhooks: WebhooksSection = WebhooksSection()
     dsr: DsrSection = DsrSection()
+    callbacks: CallbacksSection = CallbacksSection()
+    opendsr: OpendsrSection = OpendsrSection()
 
     def with_delivery(self, **changes: Any) -> Settings:
         """These settings with the delivery's values replaced that are not None."""

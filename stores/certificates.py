@@ -11,22 +11,17 @@ certificate is worth is not judged here.
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from cryptography.x509 import Certificate, load_pem_x509_certificates
-from urllib3 import BaseHTTPResponse
-from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError
 
 from schemas.errors import StoreError, StoreUnavailable, UsageError
-from stores.addresses import Resolve, connection_to, destination_of, look_up
+from stores.outbound import AddressRefused, Outbound
 
 FRESH = 3600.0
 """Seconds that certificates are used without asking whether they have changed."""
@@ -37,12 +32,10 @@ STALE = 24 * 3600.0
 PAUSE = 30.0
 """Seconds that pass between two fetches at least."""
 
-WITHIN = 5.0
-"""Seconds that a fetch takes at most, from the connection to the last byte."""
+WAIT = 15.0
+"""Seconds that a thread without certificates waits for another's fetch."""
 
-_LARGEST = 64 * 1024
 _MOST = 10
-_PIECE = 1 << 14
 
 _log = structlog.get_logger()
 
@@ -88,7 +81,7 @@ class CertificateSource:
         return held if held is not None and self._clock() - held.at < STALE else None
 
     def _refresh(self, wait: bool) -> None:
-        if not self._is_due() or not self._lock.acquire(timeout=2 * WITHIN if wait else 0):
+        if not self._is_due() or not self._lock.acquire(timeout=WAIT if wait else 0):
             return
         try:
             if self._is_due():
@@ -124,59 +117,18 @@ def read_certificates(path: Path, setting: str) -> Chain:
         raise UsageError(f"{setting}: {path} holds no certificates in PEM") from None
 
 
-def fetch_from(url: str, *, private: bool = False, resolve: Resolve = look_up) -> Fetch:
-    """Gets what is at ``url`` within ``WITHIN`` seconds and 64 KiB, and follows no redirect.
-
-    ``private`` is as in ``stores.addresses``, which decides whether the URL is asked at all.
-    """
+def fetch_from(outbound: Outbound, url: str) -> Fetch:
+    """Gets what is at ``url`` now; ``outbound`` bounds time and size, and where it may lead."""
 
     def fetch() -> bytes:
-        destination = destination_of(url, private=private, resolve=resolve)
-        connection = connection_to(destination, WITHIN)
         try:
-            with _ended_after(connection, WITHIN):
-                headers = {"Host": destination.authority, "Accept-Encoding": "identity"}
-                connection.request("GET", destination.path, headers=headers, preload_content=False)
-                return _content(connection.getresponse())
-        except (HTTPError, OSError, ValueError) as error:
-            kind = type(error).__name__
-            raise StoreUnavailable(f"the certificate's host does not answer: {kind}") from None
-        finally:
-            connection.close()
+            answer = outbound.send("GET", url)
+        except AddressRefused as error:
+            raise StoreUnavailable(error.message) from None
+        if answer.status != 200:
+            raise StoreUnavailable(f"the certificate's host answers {answer.status}")
+        if not answer.is_whole:
+            raise StoreUnavailable("the certificate is too long to be one")
+        return answer.body
 
     return fetch
-
-
-@contextmanager
-def _ended_after(connection: HTTPConnection, seconds: float) -> Iterator[None]:
-    """Cut the connection when the time is over, and raise ``StoreUnavailable``.
-
-    A socket's time-out is of each of its steps alone: who sends a byte now and then is never late.
-    """
-    over = threading.Event()
-    timer = threading.Timer(seconds, _cut, [connection, over])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-    if over.is_set():
-        raise StoreUnavailable("the certificate's host is too slow")
-
-
-def _cut(connection: HTTPConnection, over: threading.Event) -> None:
-    over.set()
-    with suppress(OSError, AttributeError):
-        connection.sock.shutdown(socket.SHUT_RDWR)
-
-
-def _content(response: BaseHTTPResponse) -> bytes:
-    if response.status != 200:
-        raise StoreUnavailable(f"the certificate's host answers {response.status}")
-    content = b""
-    while piece := response.read(_PIECE):
-        content += piece
-        if len(content) > _LARGEST:
-            raise StoreUnavailable("the certificate is too long to be one")
-    return content
