@@ -30,6 +30,14 @@ class AuditDraft:
 
 
 @dataclass(frozen=True)
+class AuditHead:
+    """The newest entry's number and hash; 0 and ``GENESIS`` of an empty log."""
+
+    sequence: int = 0
+    hash: str = GENESIS
+
+
+@dataclass(frozen=True)
 class AuditEntry:
     """What was written down: the draft, its number from 1 without a gap, and the chain."""
 
@@ -39,13 +47,10 @@ class AuditEntry:
     previous: str
     hash: str
 
-
-@dataclass(frozen=True)
-class AuditHead:
-    """The newest entry's number and hash; 0 and ``GENESIS`` of an empty log."""
-
-    sequence: int = 0
-    hash: str = GENESIS
+    @property
+    def head(self) -> AuditHead:
+        """The head of the log that ends with this entry."""
+        return AuditHead(self.sequence, self.hash)
 
 
 @dataclass(frozen=True)

@@ -50,18 +50,23 @@ class DsrStore(Protocol):
 
         ``changed.version`` is the version that was read. None if that is not the one that is
         there, or if its status is another one and may not become the new one: read again, and
-        decide again. Returns it with its new version. Subjects gone from it find it no more.
+        decide again. Returns it with its new version. Subjects gone from it find it no more; none
+        may come, and whose it is, what it asks for and when it was received stay as they are.
         """
 
     def waiting(self, now: datetime, limit: int) -> list[Dsr]:
         """Queued requests whose next try is due and that are not parked, oldest first.
 
-        Of one subject only the oldest: requests of a subject are sent in order. Those whose
-        cancellation is requested are among them: they may have reached their processor.
+        Of one subject of an organization only the oldest, due or not: requests of a subject are
+        sent in order. One that is parked holds up no other. Those whose cancellation is requested
+        are among them: they may have reached their processor.
         """
 
     def to_cancel(self, now: datetime, limit: int) -> list[Dsr]:
-        """Submitted requests to be cancelled at their processor whose next try is due."""
+        """Submitted requests to be cancelled at their processor whose next try is due.
+
+        Those that are parked are not among them.
+        """
 
     def due_before(self, moment: datetime, reach: Reach, limit: int) -> list[Dsr]:
         """Open requests whose deadline is before ``moment``, the soonest first."""
@@ -83,10 +88,16 @@ class AuditLog(Protocol):
         """Entries that follow a number, in order."""
 
     def of(self, resource: str, reach: Reach) -> Iterator[AuditEntry]:
-        """The entries of one resource, in order."""
+        """The entries of one resource, in order; with a reach of ``own``, those of one's own acts.
+
+        Entries are fetched as they are needed.
+        """
 
     def keep_checkpoint(self, checkpoint: AuditCheckpoint) -> None:
-        """Keep a signed checkpoint."""
+        """Keep a signed checkpoint, unless there is one of this entry by this key."""
 
-    def checkpoints(self) -> list[AuditCheckpoint]:
-        """All checkpoints, oldest first."""
+    def checkpoints(self, after: int, limit: int) -> list[AuditCheckpoint]:
+        """Checkpoints of entries that follow a number, in their order."""
+
+    def newest_checkpoint(self) -> AuditCheckpoint | None:
+        """The checkpoint of the newest entry that has one."""

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from schemas.events import EVENTS_KEPT
 from stores.state.database import Database
 from stores.state.service_port import Pruned
+from stores.state.sql_audit import SqlAudit
+from stores.state.sql_dsr import SqlDsr
 from stores.state.sql_jobs import SqlJobs
 from stores.state.sql_leases import SqlLeases
 from stores.state.sql_outbox import SqlOutbox
@@ -33,6 +35,8 @@ class SqlState:
     idempotency: SqlIdempotency
     counters: SqlRequestCounters
     api_keys: SqlApiKeys
+    dsr: SqlDsr
+    audit: SqlAudit
     database: Database
 
     def prune(self, now: datetime) -> Pruned:
@@ -63,5 +67,7 @@ def open_state(url: str, clock: Callable[[], datetime] = utc_now) -> SqlState:
         SqlIdempotency(database, clock),
         SqlRequestCounters(database, clock),
         SqlApiKeys(database, clock),
+        SqlDsr(database, clock),
+        SqlAudit(database, clock),
         database,
     )
