@@ -20,6 +20,7 @@ from schemas.errors import StoreError
 from schemas.runs import RunEnd, RunRecord, RunStatus
 from schemas.schedule import Lease, ScheduleEntry, ScheduleEvent
 from stores.log import new_run_id
+from stores.state.leadership import Leadership
 from stores.state.port import LeaseLost, State
 
 TICK = 0.5
@@ -66,8 +67,13 @@ class Scheduler:
     def __init__(self, schedule: Schedule, place: Place, holder: str) -> None:
         self._schedule = schedule
         self._place = place
-        self._holder = holder
-        self._lease: Lease | None = None
+        self._leadership = Leadership(
+            place.state.leases,
+            lease_name(schedule),
+            holder,
+            schedule.lease.total_seconds(),
+            place.clock,
+        )
         self._started: list[_Started] = []
         self._endings: dict[str, RunEnd] = {}
         self._gone_since: dict[str, datetime] = {}
@@ -75,28 +81,28 @@ class Scheduler:
 
     @property
     def leads(self) -> bool:
-        return self._lease is not None
+        return self._leadership.lease is not None
 
     def run(self, stop: threading.Event) -> None:
         """Go on until ``stop`` is set; then let others lead, and running jobs finish."""
         while not stop.is_set():
             self._guarded(self.step)
             stop.wait(TICK)
-        self._guarded(self._resign)
+        self._guarded(self._leadership.resign)
         self._end_children()
 
     def step(self) -> None:
         """One look at what is to be done. Raises ``StoreError``."""
         self._settle()
-        self._hold_lease()
-        if self._lease is None:
+        lease = self._leadership.hold()
+        if lease is None:
             return
         try:
             for action in due(self._schedule, self._states(), self._place.clock()):
-                self._do(self._lease, action)
+                self._do(lease, action)
             self._prune()
         except LeaseLost:
-            self._lost_lease()
+            self._leadership.lost()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """A state store that fails is no reason to end; the lease sees to it that others go on."""
@@ -104,31 +110,6 @@ class Scheduler:
             work()
         except StoreError as error:
             _log.warning("state store failed", reason=error.message)
-
-    # --- the lease
-
-    def _hold_lease(self) -> None:
-        """Renew the lease when a third of it has gone, or try to get it."""
-        seconds = self._schedule.lease.total_seconds()
-        leases, name = self._place.state.leases, lease_name(self._schedule)
-        if self._lease is None:
-            self._lease = leases.acquire(name, self._holder, seconds)
-            if self._lease is not None:
-                _log.info("leading", schedule=self._schedule.name, token=self._lease.token)
-        elif self._lease.expires_at - self._place.clock() < self._schedule.lease * 2 / 3:
-            try:
-                self._lease = leases.renew(self._lease, seconds)
-            except LeaseLost:
-                self._lost_lease()
-
-    def _lost_lease(self) -> None:
-        _log.warning("no longer leading", schedule=self._schedule.name)
-        self._lease = None
-
-    def _resign(self) -> None:
-        if self._lease is not None:
-            self._place.state.leases.release(self._lease)
-            self._lease = None
 
     # --- what there is to know
 

@@ -25,10 +25,9 @@ from runners.runs import tell_to_end
 from schemas.errors import StoreError
 from schemas.jobs import Job, JobStatus
 from schemas.runs import RunEnd, RunStatus
-from schemas.schedule import Lease
 from service.dispatch.decide import AskToEnd, End, Leave, Requeue, Start, Step, next_step
 from service.dispatch.starter import Starter
-from stores.state.port import LeaseLost
+from stores.state.leadership import Leadership
 from stores.state.service_port import Stores
 
 LEASE = "dispatch"
@@ -76,34 +75,29 @@ class Dispatcher:
 
     def __init__(self, post: Post, holder: str) -> None:
         self._post = post
-        self._holder = holder
-        self._lease: Lease | None = None
+        self._leadership = Leadership(post.state.leases, LEASE, holder, LEASE_SECONDS, post.clock)
         self._starter = Starter(post.state, post.launcher, post.clock, post.logs)
         self._seen = 0
 
     @property
     def leads(self) -> bool:
-        return self._lease is not None
+        return self._leadership.lease is not None
 
     def run(self, stop: threading.Event) -> None:
         """Go on until ``stop`` is set; then let others lead. Running jobs go on."""
         while not stop.is_set():
             self._guarded(self.step)
             self._guarded(lambda: self._wait(stop))
-        self._guarded(self._resign)
+        self._guarded(self._leadership.resign)
 
     def step(self) -> None:
         """One look at what is to be done. Raises ``StoreError``."""
         self._starter.settle()
-        self._hold_lease()
-        if self._lease is None:
+        if self._leadership.hold() is None:
             return
-        try:
-            self._seen = self._post.state.outbox.newest()
-            self._look()
-            self._post.sweep()
-        except LeaseLost:
-            self._lost_lease()
+        self._seen = self._post.state.outbox.newest()
+        self._look()
+        self._post.sweep()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """A state store that fails is no reason to end; the lease sees to it that others go on."""
@@ -120,42 +114,13 @@ class Dispatcher:
                 return
 
     def _has_news(self, stop: threading.Event) -> bool:
-        if self._lease is None:
+        if not self.leads:
             return stop.wait(_SLICE)
         try:
             return self._post.state.outbox.wait(self._seen, _SLICE)
         except StoreError:
             stop.wait(_SLICE)
             raise
-
-    # --- the lease
-
-    def _hold_lease(self) -> None:
-        leases = self._post.state.leases
-        if self._lease is not None:
-            try:
-                self._renew(self._lease)
-            except LeaseLost:
-                self._lost_lease()
-        else:
-            self._lease = leases.acquire(LEASE, self._holder, LEASE_SECONDS)
-            if self._lease is not None:
-                _log.info("dispatching", token=self._lease.token)
-
-    def _renew(self, lease: Lease) -> None:
-        """Renew the lease when a quarter of it has gone. Raises ``LeaseLost``."""
-        left = (lease.expires_at - self._post.clock()).total_seconds()
-        if left < LEASE_SECONDS * 3 / 4:
-            self._lease = self._post.state.leases.renew(lease, LEASE_SECONDS)
-
-    def _lost_lease(self) -> None:
-        _log.warning("no longer dispatching")
-        self._lease = None
-
-    def _resign(self) -> None:
-        if self._lease is not None:
-            self._post.state.leases.release(self._lease)
-            self._lease = None
 
     # --- what there is to do
 
@@ -200,9 +165,9 @@ class Dispatcher:
 
     def _start_some(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            if self._lease is not None:
-                self._renew(self._lease)
-                self._starter.start(job)
+            if self._leadership.hold() is None:
+                return
+            self._starter.start(job)
 
 
 def _is_running(job: Job, step: Step) -> bool:
