@@ -1,5 +1,7 @@
 """Parameters: secrets by name, from a file of the user's, from variables, or from AWS SSM.
 
+A variable wins over whatever else is the source: ``LETHE_SCRUB_KEY`` over the file or SSM
+parameter ``scrub-key``, in every command and in the service alike. One that is empty is none.
 Values are cached for five minutes. They never appear in an error or a log line.
 """
 
@@ -39,7 +41,7 @@ class _Parameter(Cacheable):
 
 
 class ParameterStore(ABC):
-    """Secrets by name. Adapters say how one is fetched; the base caches."""
+    """Secrets by name. Adapters say how one is fetched; the base looks at variables, and caches."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -47,7 +49,7 @@ class ParameterStore(ABC):
 
     def get(self, name: str) -> str:
         """The value. Raises ``UsageError`` that says how to set it, if there is none."""
-        return self._cache.get(name, lambda: _Parameter(self._fetch(name))).value
+        return self._cache.get(name, lambda: _Parameter(self._look_up(name))).value
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to other processes: where secrets are, never a secret."""
@@ -64,20 +66,24 @@ class ParameterStore(ABC):
     def _new_cache(self) -> Cache[str, _Parameter]:
         return Cache(_MOST, CACHED_FOR, self._clock)
 
+    def _look_up(self, name: str) -> str:
+        return os.environ.get(_variable(name)) or self._fetch(name)
+
     @abstractmethod
     def _fetch(self, name: str) -> str:
         """The value as it is now. Raises ``UsageError`` if there is none."""
 
 
+def _variable(name: str) -> str:
+    return "LETHE_" + name.upper().replace("-", "_")
+
+
 class EnvironmentParameters(ParameterStore):
-    """``scrub-key`` is read from the variable ``LETHE_SCRUB_KEY``, and so on."""
+    """Variables are all there is: ``scrub-key`` is ``LETHE_SCRUB_KEY``, and so on."""
 
     def _fetch(self, name: str) -> str:
-        variable = "LETHE_" + name.upper().replace("-", "_")
-        value = os.environ.get(variable)
-        if not value:
-            raise UsageError(f"the parameter {name!r} is not set: set the variable {variable}")
-        return value
+        variable = _variable(name)
+        raise UsageError(f"the parameter {name!r} is not set: set the variable {variable}")
 
 
 class FileParameters(ParameterStore):

@@ -156,11 +156,9 @@ def build_windowing(output: Output, lateness: str, idle: str) -> Windowing:
 
 
 def parameter_store(settings: Settings) -> ParameterStore:
-    """Where secrets come from; a variable ``LETHE_SCRUB_KEY`` always wins."""
-    from stores.parameters import EnvironmentParameters, open_parameters
+    """Where secrets come from."""
+    from stores.parameters import open_parameters
 
-    if "LETHE_SCRUB_KEY" in os.environ:
-        return EnvironmentParameters()
     return open_parameters(settings.parameters)
 
 

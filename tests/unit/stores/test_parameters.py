@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
+from config.settings import ParameterSection, ParameterSource
 from schemas.errors import AccessDenied, LetheError, StoreUnavailable, UsageError
 from stores.parameters import (
     CACHED_FOR,
@@ -22,6 +23,7 @@ from stores.parameters import (
     FileParameters,
     ParameterStore,
     SsmParameters,
+    open_parameters,
     scrub_key,
 )
 
@@ -101,6 +103,22 @@ def test_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, value: str |
         monkeypatch.setenv("LETHE_SCRUB_KEY", value)
     with pytest.raises(UsageError, match="LETHE_SCRUB_KEY"):
         EnvironmentParameters().get(SCRUB_KEY)
+
+
+@pytest.mark.parametrize("source", [*ParameterSource])
+def test_variable_wins_over_every_source(
+    source: ParameterSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LETHE_SCRUB_KEY", SECRET)
+    store = open_parameters(ParameterSection(source=source, folder=tmp_path / "made"))
+    assert store.get(SCRUB_KEY) == SECRET
+    assert not (tmp_path / "made").exists()
+
+
+def test_empty_variable_wins_over_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LETHE_SCRUB_KEY", "")
+    (tmp_path / SCRUB_KEY).write_text(SECRET)
+    assert FileParameters(tmp_path).get(SCRUB_KEY) == SECRET
 
 
 def test_file_is_made_for_its_owner_alone(tmp_path: Path) -> None:
