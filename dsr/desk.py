@@ -29,14 +29,24 @@ class DsrState(Protocol):
 
 @dataclass(frozen=True)
 class Desk:
-    """Stores, keys and rules. ``clock`` gives UTC. For any number of threads."""
+    """State, keys and rules. ``clock`` gives UTC. For any number of threads."""
 
     section: DsrSection
-    requests: DsrStore
-    audit: AuditLog
-    counters: RequestCounters
+    state: DsrState
     subjects: Subjects
     clock: Callable[[], datetime]
+
+    @property
+    def requests(self) -> DsrStore:
+        return self.state.dsr
+
+    @property
+    def audit(self) -> AuditLog:
+        return self.state.audit
+
+    @property
+    def counters(self) -> RequestCounters:
+        return self.state.counters
 
 
 def open_desk(
@@ -46,5 +56,4 @@ def open_desk(
     clock: Callable[[], datetime],
 ) -> Desk:
     """The desk of these settings. Does no I/O."""
-    subjects = Subjects(parameters, section.plus_addressing)
-    return Desk(section, state.dsr, state.audit, state.counters, subjects, clock)
+    return Desk(section, state, Subjects(parameters, section.plus_addressing), clock)

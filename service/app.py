@@ -30,7 +30,7 @@ from service.limits import enforce
 from service.live import sockets
 from service.observe import requests
 from service.openapi import Api
-from service.routes import docs, enrichment, health, metrics, runs, uploads
+from service.routes import docs, dsr, enrichment, health, metrics, runs, uploads
 
 HOOKS: tuple[Callable[[Flask, Wiring], None], ...] = (
     correlation.install,
@@ -51,6 +51,7 @@ FEATURES: tuple[Callable[[Wiring], APIBlueprint | Blueprint], ...] = (
     runs.blueprint,
     enrichment.blueprint,
     uploads.blueprint,
+    dsr.blueprint,
     sockets.blueprint,
 )
 
@@ -66,7 +67,9 @@ def create_app(wiring: Wiring) -> Api:
     app = Api()
     app.json = JsonProvider(app)
     app.url_map.converters["id"] = IdConverter
+    # A redirect of the framework names the host that the request named, whoever wrote that.
     app.url_map.redirect_defaults = False
+    app.url_map.merge_slashes = False
     for install in HOOKS:
         install(app, wiring)
     for blueprint in FEATURES:

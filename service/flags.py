@@ -35,6 +35,10 @@ FLAGS: Mapping[str, Flag] = {
         "Taking several enrichment requests in one.",
         frozenset({("POST", "/v1/enrichment:bulk")}),
     ),
+    "dsr": Flag(
+        "Taking new data subject requests; those that were taken go on.",
+        frozenset({("POST", "/v1/dsr"), ("POST", "/v1/dsr:bulk")}),
+    ),
     "uploads": Flag("Taking new uploads.", frozenset({("POST", "/v1/uploads")})),
     "sockets": Flag("WebSockets; clients can still ask.", frozenset({("GET", "/ws")})),
     "docs": Flag(

@@ -30,7 +30,7 @@ _SCHEMES: dict[str, Any] = {
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
 }
 _ERRORS: dict[int | str, Any] = dict.fromkeys(
-    (400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503), ErrorBody
+    (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429, 500, 503), ErrorBody
 )
 
 
@@ -56,7 +56,7 @@ class Api(OpenAPI):
 
 
 _DESCRIPTION = """\
-Enrichment of contact files, and the runs of all of Lethe's pipelines.
+Enrichment of contact files, data subject requests, and the runs of all of Lethe's pipelines.
 
 Errors are all of one shape. `X-Correlation-ID` is taken from a request or made, and returned.
 """

@@ -14,7 +14,7 @@ from schemas.events import Event, Topic, shown_time
 from service.errors import Fault
 from service.live.frames import text_frame
 
-COLLECTIONS: Mapping[str, str] = {"job": "jobs", "run": "runs"}
+COLLECTIONS: Mapping[str, str] = {"job": "jobs", "run": "runs", "dsr": "dsrs"}
 """The kinds of things that can be watched, and how all of a kind are named."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.access import Action, Principal, Reach, Resource
+from schemas.dsr import Dsr, DsrQuery, shown_dsr
 from schemas.events import StoredEvent
 from schemas.jobs import Job, JobQuery, shown_job
 from schemas.runs import RunQuery, RunRecord, shown_run
@@ -16,7 +17,7 @@ from service.live.hub import is_within
 from service.live.messages import State, Update, Watched
 from service.live.watches import Begun, BegunAll, Missing, Opening, Resumed
 from stores.state.port import RunStore
-from stores.state.service_port import JobStore, Outbox
+from stores.state.service_port import JobStore, Outbox, Stores
 
 NEWEST = 100
 """Things in the snapshot of all of a kind; older ones are listed by the HTTP API."""
@@ -36,9 +37,9 @@ class Source:
     newest: Callable[[Reach], Sequence[State]]
 
 
-def sources(jobs: JobStore, runs: RunStore) -> Mapping[str, Source]:
+def sources(state: Stores) -> Mapping[str, Source]:
     """What can be watched, by kind."""
-    return {"job": _jobs(jobs), "run": _runs(runs)}
+    return {"job": _jobs(state.jobs), "run": _runs(state.runs), "dsr": _requests(state)}
 
 
 def _jobs(jobs: JobStore) -> Source:
@@ -63,12 +64,28 @@ def _runs(runs: RunStore) -> Source:
     return Source(Resource.RUN, get, lambda reach: [*map(_state_of_run, runs.find(query, reach))])
 
 
+def _requests(state: Stores) -> Source:
+    query = DsrQuery(limit=NEWEST)
+
+    def get(request_id: str, reach: Reach) -> State | None:
+        dsr = state.dsr.get(request_id, reach)
+        return None if dsr is None else _state_of_request(dsr)
+
+    return Source(
+        Resource.DSR, get, lambda reach: [*map(_state_of_request, state.dsr.find(query, reach))]
+    )
+
+
 def _state_of_job(job: Job) -> State:
     return State(Watched("job", job.id), job.version, shown_job(job))
 
 
 def _state_of_run(run: RunRecord) -> State:
     return State(Watched("run", run.id), run.version, shown_run(run))
+
+
+def _state_of_request(dsr: Dsr) -> State:
+    return State(Watched("dsr", dsr.id), dsr.version, shown_dsr(dsr))
 
 
 class Reader:

@@ -1,8 +1,9 @@
 """What clients say, taken apart. Pure; ``docs/websocket.md`` is the specification.
 
 A client's message is ``{"type", "data": {"action", "message", "sessionId", "token"}}``. What it
-watches is named in ``message``: ``job:ID``, ``run:ID``, or all of a kind within reach, ``jobs`` and
-``runs``; behind an ``@`` stands the number to go on from. No error repeats what was sent.
+watches is named in ``message``: ``job:ID``, ``run:ID``, ``dsr:ID``, or all of a kind within reach,
+``jobs``, ``runs`` and ``dsrs``; behind an ``@`` stands the number to go on from. No error repeats
+what was sent.
 """
 
 from __future__ import annotations
@@ -187,7 +188,9 @@ def _names(text: str) -> tuple[tuple[Watched, int | None], ...]:
 def _name(word: str, place: int) -> tuple[Watched, int | None]:
     match = _NAME.fullmatch(word)
     if match is None:
-        raise _problem("data.message", f"name {place} is not job:ID, run:ID, jobs or runs")
+        raise _problem(
+            "data.message", f"name {place} is not job:ID, run:ID, dsr:ID, jobs, runs or dsrs"
+        )
     kind = match["kind"] or _KIND_OF[match["all"]]
     after = match["after"]
     return Watched(kind, match["id"]), None if after is None else int(after)

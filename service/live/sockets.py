@@ -65,7 +65,7 @@ def _connector(wiring: Wiring) -> Callable[[socket.socket], Connection]:
     section = wiring.settings.service.sockets
     hub = Hub(wiring.settings.service.most_sockets, section.max_per_principal)
     feed = Feed(wiring.state.outbox, hub, wiring.closing)
-    reader = Reader(sources(wiring.state.jobs, wiring.state.runs), wiring.state.outbox)
+    reader = Reader(sources(wiring.state), wiring.state.outbox)
     flusher = Flusher()
     clock = Clock(wiring.clock, time.monotonic)
     rules = Rules(

@@ -15,6 +15,8 @@ from schemas.access import Reach
 from schemas.events import Event, StoredEvent, Topic
 from schemas.jobs import Job, JobEnd, JobQuery, PartProgress
 from schemas.requests import ApiKey, Claim, Counted, StoredResponse, Tally
+from stores.state.dsr_port import AuditLog, DsrStore
+from stores.state.dsr_port import AuditLog, DsrStore
 from stores.state.port import State
 
 
@@ -205,6 +207,12 @@ class ServiceState(Protocol):
     @property
     def api_keys(self) -> ApiKeyStore: ...
 
+    @property
+    def dsr(self) -> DsrStore: ...
+
+    @property
+    def audit(self) -> AuditLog: ...
+
     def prune(self, now: datetime) -> Pruned:
         """Forget events, answers and counters that are past their time; to be called hourly.
 
@@ -213,4 +221,10 @@ class ServiceState(Protocol):
 
 
 class Stores(State, ServiceState, Protocol):
-    """All aggregates: those of runs and schedules, and those of the service."""
+    """All aggregates: of runs and schedules, of the service, and of data subject requests."""
+
+    @property
+    def dsr(self) -> DsrStore: ...
+
+    @property
+    def audit(self) -> AuditLog: ...

@@ -108,7 +108,7 @@ def test_unknown_field_is_refused_without_its_name() -> None:
         ("subscribe", "job:a@3", "takes no @NUMBER: use resume"),
         ("resume", "job:a@3 jobs", "needs @NUMBER behind every name"),
         ("unsubscribe", "job:a@3", "takes no @NUMBER with this action"),
-        ("subscribe", "jobs job:", "name 2 is not job:ID, run:ID, jobs or runs"),
+        ("subscribe", "jobs job:", "name 2 is not job:ID, run:ID, dsr:ID, jobs, runs or dsrs"),
         ("subscribe", "jobs jobs", "holds a name twice"),
         ("subscribe", "   ", "holds no name"),
         ("subscribe", " ".join(f"job:{n}" for n in range(101)), "holds more than 100 names"),
