@@ -29,8 +29,8 @@ def command(
 ) -> None:
     """Serve an enrichment API to try things with; PUT /settings changes it while it runs."""
     from runners.mock_api.answers import MockApi
-    from runners.mock_api.server import serve
     from runners.mock_api.settings import MockSettings, checked
+    from runners.mock_server import serve
 
     settings = MockSettings(
         latency=0.0 if latency is None else shared.parse_seconds("--latency", latency),
@@ -43,4 +43,4 @@ def command(
     def ready(at: int) -> None:
         print(f"mock API at http://{host}:{at}", flush=True)
 
-    serve(api, host, port, ready)
+    serve(lambda asked: api.reply(asked.method, asked.path, asked.body), host, port, ready)

@@ -5,30 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from random import Random
 from typing import Any
 
 import msgspec
 import xxhash
 
-from runners.mock_api.settings import MockSettings, changed
+from runners.mock_api.settings import MockSettings, changed, checked
+from runners.mock_server import Reply
 from schemas.errors import UsageError
 from stores.resilience.bucket import TokenBucket
 
 _SEGMENTS = ("family", "club", "student", "business", "traveller")
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer, to be sent after ``delay`` seconds; ``cut`` after half of its body."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    delay: float = 0.0
-    cut: bool = False
 
 
 class MockApi:
@@ -61,7 +51,7 @@ class MockApi:
 
     def _change(self, body: bytes) -> Reply:
         try:
-            self._use(changed(self._settings, body))
+            self._use(checked(changed(self._settings, body)))
         except UsageError as error:
             return _error(400, error.message)
         return _json(200, asdict(self._settings))

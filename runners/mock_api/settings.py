@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import Field, asdict, dataclass, fields
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
@@ -28,17 +28,26 @@ class MockSettings:
     rejected: tuple[str, ...] = ()
 
 
-def changed(settings: MockSettings, change: bytes) -> MockSettings:
+class Changeable(Protocol):
+    """A dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Settings = TypeVar("Settings", bound=Changeable)
+
+
+def changed(settings: Settings, change: bytes) -> Settings:
     """The settings with what a JSON object names replaced. Raises ``UsageError``."""
     try:
         wished = msgspec.json.decode(change, type=dict[str, Any])
-        found = msgspec.convert({**asdict(settings), **wished}, MockSettings)
+        found = msgspec.convert({**asdict(settings), **wished}, type(settings))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise UsageError("the settings are not a JSON object with values of their kinds") from None
-    unknown = sorted(set(wished) - {field.name for field in fields(MockSettings)})
+    unknown = sorted(set(wished) - {field.name for field in fields(settings)})
     if unknown:
         raise UsageError(f"there are no such settings: {', '.join(unknown)}")
-    return checked(found)
+    return found
 
 
 def checked(settings: MockSettings) -> MockSettings:
