@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NEWEST = "dsr"
+NEWEST = "webhooks"
 """The migration that ``stores.state.tables`` is in step with."""
 
 _BUSY_SECONDS = 1.0

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from schemas.events import EVENTS_KEPT
 from stores.state.database import Database
 from stores.state.service_port import Pruned
+from stores.state.sql_alerts import SqlAlertMemory
 from stores.state.sql_audit import SqlAudit
 from stores.state.sql_dsr import SqlDsr
 from stores.state.sql_jobs import SqlJobs
@@ -17,6 +18,7 @@ from stores.state.sql_outbox import SqlOutbox
 from stores.state.sql_requests import SqlApiKeys, SqlIdempotency, SqlRequestCounters
 from stores.state.sql_runs import SqlRuns
 from stores.state.sql_schedule import SqlScheduleHistory
+from stores.state.sql_webhooks import SqlWebhooks
 
 
 def utc_now() -> datetime:
@@ -37,6 +39,8 @@ class SqlState:
     api_keys: SqlApiKeys
     dsr: SqlDsr
     audit: SqlAudit
+    webhooks: SqlWebhooks
+    alerts: SqlAlertMemory
     database: Database
 
     def prune(self, now: datetime) -> Pruned:
@@ -69,5 +73,7 @@ def open_state(url: str, clock: Callable[[], datetime] = utc_now) -> SqlState:
         SqlApiKeys(database, clock),
         SqlDsr(database, clock),
         SqlAudit(database, clock),
+        SqlWebhooks(database),
+        SqlAlertMemory(database),
         database,
     )
