@@ -16,7 +16,7 @@ from schemas.errors import LetheError
 
 COMMANDS = (
     "generate", "deliver", "replay", "log", "schemas", "schedule", "runs", "engine", "enrich",
-    "mock-api", "job", "serve", "token", "dsr",
+    "mock-api", "mock-processor", "job", "serve", "token", "dsr",
 )  # fmt: skip
 
 HIDDEN = frozenset({"job"})

@@ -260,7 +260,9 @@ def submit(world: World, earlier: Earlier | None, killed_after: int) -> Accepted
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
-def test_whatever_happens_a_request_is_in_one_region_and_it_is_known_which(data: st.DataObject) -> None:
+def test_whatever_happens_a_request_is_in_one_region_and_it_is_known_which(
+    data: st.DataObject,
+) -> None:
     def drawn(strategy: st.SearchStrategy[object]) -> Iterator[object]:
         while True:
             yield data.draw(strategy)
