@@ -16,7 +16,6 @@ from schemas.events import Event, StoredEvent, Topic
 from schemas.jobs import Job, JobEnd, JobQuery, PartProgress
 from schemas.requests import ApiKey, Claim, Counted, StoredResponse, Tally
 from stores.state.dsr_port import AuditLog, DsrStore
-from stores.state.dsr_port import AuditLog, DsrStore
 from stores.state.port import State
 
 
@@ -206,12 +205,6 @@ class ServiceState(Protocol):
 
     @property
     def api_keys(self) -> ApiKeyStore: ...
-
-    @property
-    def dsr(self) -> DsrStore: ...
-
-    @property
-    def audit(self) -> AuditLog: ...
 
     def prune(self, now: datetime) -> Pruned:
         """Forget events, answers and counters that are past their time; to be called hourly.

@@ -76,23 +76,13 @@ class EventLog:
         try:
             self._table.transact([*writes, *_commit(before, events)])
         except Refused as refused:
-            self._newest = None
-            raise self._reason(refused, len(writes)) from None
+            self._newest = _place_seen(refused, before)
+            raise _reason(refused, len(writes)) from None
         self._newest = before + len(events)
 
     def _last_given(self) -> int:
         found = self._table.get(_NEWEST)
         return 0 if found is None else found["place"]
-
-    def _reason(self, refused: Refused, writes: int) -> Exception:
-        """Why it was: a condition of the change itself, the events', or the place only."""
-        if any(refused.failed[:writes]):
-            return Refused(refused.failed[:writes], refused.found[:writes])
-        if refused.failed[-1]:
-            found = refused.found[-1]
-            self._newest = None if found is None else found["place"]
-            return _Overtaken()
-        return StoreError("state store: this event is there already")
 
     def _retried(self, work: Callable[[], None]) -> None:
         retrying = Retrying(
@@ -181,6 +171,23 @@ class DynamoOutbox:
     def _commits(self, place: int, page: int, newest_first: bool = False) -> Iterator[Item]:
         values: dict[str, Value] = {"pk": _COMMITS, "first": digits(place + 1), "last": _LAST}
         return self._table.query(_BETWEEN, values=values, page=page, newest_first=newest_first)
+
+
+def _place_seen(refused: Refused, before: int) -> int | None:
+    """The newest place as the refusal has it; None if it does not say."""
+    found = refused.found[-1]
+    if not refused.failed[-1]:
+        return before
+    return None if found is None else int(found["place"])
+
+
+def _reason(refused: Refused, writes: int) -> Exception:
+    """Why it was: a condition of the change itself, the events', or the place only."""
+    if any(refused.failed[:writes]):
+        return Refused(refused.failed[:writes], refused.found[:writes])
+    if refused.failed[-1]:
+        return _Overtaken()
+    return StoreError("state store: this event is there already")
 
 
 def events_key(topic: Topic) -> str:

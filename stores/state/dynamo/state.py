@@ -8,6 +8,8 @@ from datetime import datetime
 
 from schemas.events import EVENTS_KEPT
 from stores.state.dynamo.address import DynamoAddress
+from stores.state.dynamo.audit import AuditChain, DynamoAudit
+from stores.state.dynamo.dsr import DynamoDsr
 from stores.state.dynamo.jobs import DynamoJobs
 from stores.state.dynamo.layout import ensure_table
 from stores.state.dynamo.leases import DynamoLeases
@@ -31,6 +33,8 @@ class DynamoState:
     idempotency: DynamoIdempotency
     counters: DynamoRequestCounters
     api_keys: DynamoApiKeys
+    dsr: DynamoDsr
+    audit: DynamoAudit
     table: DynamoTable
 
     def prune(self, now: datetime) -> Pruned:
@@ -53,7 +57,7 @@ def open_dynamo_state(url: str, clock: Callable[[], datetime]) -> DynamoState:
     """
     table = DynamoTable(DynamoAddress.parse(url))
     ensure_table(table)
-    log = EventLog(table)
+    log, chain = EventLog(table), AuditChain(table, clock)
     return DynamoState(
         DynamoRuns(table, log, clock),
         DynamoLeases(table, clock),
@@ -63,5 +67,7 @@ def open_dynamo_state(url: str, clock: Callable[[], datetime]) -> DynamoState:
         DynamoIdempotency(table, clock),
         DynamoRequestCounters(table, clock),
         DynamoApiKeys(table, clock),
+        DynamoDsr(table, log, chain),
+        DynamoAudit(table, chain),
         table,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from schemas.access import Reach
 from schemas.events import StoredEvent
@@ -12,8 +12,7 @@ from schemas.jobs import Job, JobStatus
 from schemas.runs import RunOwner, RunRecord, RunStatus
 from schemas.schedule import ScheduleEntry, ScheduleEvent
 from stores.state.opening import open_stores, utc_now
-from stores.state.port import State
-from stores.state.service_port import ServiceState
+from stores.state.service_port import ServiceState, Stores
 
 T = TypeVar("T")
 
@@ -22,8 +21,8 @@ START = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 OWNER = RunOwner("a-host", 4711, "99")
 
 
-class AnyState(State, ServiceState, Protocol):
-    """A state store of any kind, with all aggregates."""
+AnyState = Stores
+"""A state store of any kind, with all aggregates."""
 
 
 def opened(url: str, clock: Callable[[], datetime] = utc_now) -> AnyState:

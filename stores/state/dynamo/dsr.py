@@ -1,0 +1,280 @@
+"""Data subject requests in DynamoDB.
+
+Beside a request stand items that say what it is among, kept in the same transactions: one a subject
+that it is found by, through an index; one a subject while it is open, of which there can be only
+one; one while it waits for a processor, and one while it is to be cancelled there. Only lists that
+people look at, and what is to be minimised, rest on an index, which may be a moment behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from schemas.access import Reach
+from schemas.audit import AuditDraft
+from schemas.dsr import Dsr, DsrQuery, DsrStatus, event_of_dsr
+from schemas.errors import StoreError, TooLarge
+from schemas.events import Topic
+from stores.state.dsr_rows import DsrRow, check_apart, dsr_of, open_claims, open_exists, row_of
+from stores.state.dynamo.audit import AuditChain
+from stores.state.dynamo.items import Item, Key, decoded, encoded, joined, key_of, micros, moment
+from stores.state.dynamo.listing import Listing, due, due_before, listed, listed_of, records_of
+from stores.state.dynamo.outbox import EventLog, events_key
+from stores.state.dynamo.table import MOST_WRITES, DynamoTable, Refused
+from stores.state.dynamo.writes import ABSENT, Write, delete, put
+
+_RECORD = "record"
+_WAITING = "dsrs-waiting"
+_TO_CANCEL = "dsrs-to-cancel"
+_OPEN = "dsrs-open"
+_CLOSED = "dsrs-closed"
+_LISTED = ("dsrs",)
+_UNCHANGED = "#version = :before"
+_PAGE = 100
+
+_COMMIT = 3
+"""Further writes of a transaction: of the events' commit and place, and of the audit log's head."""
+
+_TOLD = 2
+"""Further writes a request: its event and its audit entry."""
+
+
+class DynamoDsr:
+    """See ``stores.state.dsr_port.DsrStore``."""
+
+    def __init__(self, table: DynamoTable, log: EventLog, chain: AuditChain) -> None:
+        self._table = table
+        self._log = log
+        self._chain = chain
+
+    def add(self, requests: Sequence[Dsr], drafts: Sequence[AuditDraft]) -> None:
+        """Also raises ``TooLarge`` for more than a transaction can hold: 16 of one subject each."""
+        check_apart(requests)
+        writes = [put(item, ABSENT) for dsr in requests for item in _items(dsr)]
+        if len(writes) + _TOLD * len(requests) + _COMMIT > MOST_WRITES:
+            raise TooLarge(
+                "items: this service's state store cannot take so many requests and identities, "
+                "all or none: send fewer at once, or each on its own"
+            )
+        try:
+            self._commit(writes, requests, drafts)
+        except Refused as refused:
+            raise _why_not(refused, {dsr.id for dsr in requests}) from None
+
+    def get(self, request_id: str, reach: Reach) -> Dsr | None:
+        item = self._table.get(dsr_key(request_id))
+        return None if item is None else _visible(item, reach)
+
+    def get_many(self, request_ids: Sequence[str], reach: Reach) -> list[Dsr]:
+        items = self._table.get_all([dsr_key(one) for one in request_ids])
+        found = (_visible(item, reach) for item in items)
+        return [dsr for dsr in found if dsr is not None]
+
+    def find(self, query: DsrQuery, reach: Reach) -> list[Dsr]:
+        after = None if query.after is None else (query.after.received_at, query.after.id)
+        if query.subject is None:
+            equal = {} if query.status is None else {"status": query.status.value}
+            keys = Listing(self._table, _LISTED, reach).keys(equal, after)
+        else:
+            links = Listing(self._table, _of(query.subject), reach).keys({}, after)
+            keys = (Key(link.pk, _RECORD) for link in links)
+
+        def read(item: Item) -> Dsr | None:
+            dsr = _visible(item, reach)
+            return dsr if dsr is not None and _matches(dsr, query) else None
+
+        return records_of(self._table, keys, read, query.limit)
+
+    def change(self, changed: Dsr, draft: AuditDraft) -> Dsr | None:
+        item = self._table.get(dsr_key(changed.id))
+        before = None if item is None else _dsr(item)
+        if before is None or not _may_become(before, changed):
+            return None
+        kept = replace(changed, version=changed.version + 1)
+        try:
+            self._commit(_changes(before, kept), [kept], [draft])
+        except Refused:
+            return None
+        return kept
+
+    def waiting(self, now: datetime, limit: int) -> list[Dsr]:
+        """Remembers the subjects of all that wait and are not due, until ``limit`` is reached."""
+
+        def read(item: Item) -> Dsr | None:
+            dsr = _dsr(item)
+            return dsr if _waits(dsr) and _is_due(dsr, now) else None
+
+        return records_of(self._table, self._first_in_line(now), read, limit)
+
+    def to_cancel(self, now: datetime, limit: int) -> list[Dsr]:
+        def read(item: Item) -> Dsr | None:
+            dsr = _dsr(item)
+            return dsr if _is_to_cancel(dsr) and _is_due(dsr, now) else None
+
+        due_ones = (item for item in self._marked(_TO_CANCEL) if _is_item_due(item, now))
+        return records_of(self._table, map(_key_of_marked, due_ones), read, limit)
+
+    def due_before(self, moment: datetime, reach: Reach, limit: int) -> list[Dsr]:
+        def read(item: Item) -> Dsr | None:
+            dsr = _visible(item, reach)
+            if dsr is None or dsr.status.is_final or dsr.due_at >= moment:
+                return None
+            return dsr
+
+        return records_of(self._table, due_before(self._table, _OPEN, moment), read, limit)
+
+    def to_minimise(self, closed_before: datetime, limit: int) -> list[Dsr]:
+        def read(item: Item) -> Dsr | None:
+            dsr = _dsr(item)
+            return dsr if dsr.minimised_at is None else None
+
+        return records_of(self._table, due_before(self._table, _CLOSED, closed_before), read, limit)
+
+    def _commit(
+        self, writes: Sequence[Write], requests: Sequence[Dsr], drafts: Sequence[AuditDraft]
+    ) -> None:
+        events = [event_of_dsr(dsr) for dsr in requests]
+        if events:
+            self._chain.commit(drafts, lambda ours: self._log.commit([*ours, *writes], events))
+
+    def _first_in_line(self, now: datetime) -> Iterator[Key]:
+        """The keys of what is due and has no subject in common with what waits before it."""
+        before: set[str] = set()
+        for item in self._marked(_WAITING):
+            subjects = item.get("subjects", frozenset())
+            if before.isdisjoint(subjects) and _is_item_due(item, now):
+                yield _key_of_marked(item)
+            before |= subjects
+
+    def _marked(self, pk: str) -> Iterator[Item]:
+        return self._table.query("#pk = :pk", values={"pk": pk}, page=_PAGE)
+
+
+def dsr_key(request_id: str) -> Key:
+    return Key(events_key(Topic("dsr", request_id)), _RECORD)
+
+
+def _changes(before: Dsr, after: Dsr) -> list[Write]:
+    """The writes that put a request, and what stands beside it, into the place of what was."""
+    was = {key_of(item): item for item in _beside(before)}
+    is_now = {key_of(item): item for item in _beside(after)}
+    return [
+        put(_record(after), _UNCHANGED, before=before.version),
+        *(put(item) for key, item in is_now.items() if item != was.get(key)),
+        *(delete(key) for key in was if key not in is_now),
+    ]
+
+
+def _items(dsr: Dsr) -> list[Item]:
+    return [_record(dsr), *_beside(dsr)]
+
+
+def _record(dsr: Dsr) -> Item:
+    seen = _listed_as(_LISTED, dsr)
+    return {**encoded(row_of(dsr)), **seen, **_due(dsr), **dsr_key(dsr.id)._asdict()}
+
+
+def _due(dsr: Dsr) -> Item:
+    """By which time it is looked for: its deadline, or that of minimising it."""
+    if not dsr.status.is_final:
+        return due(_OPEN, dsr.due_at, dsr.id)
+    if dsr.closed_at is None or dsr.minimised_at is not None:
+        return {}
+    return due(_CLOSED, dsr.closed_at, dsr.id)
+
+
+def _beside(dsr: Dsr) -> list[Item]:
+    """The items that say what a request is among."""
+    pk = dsr_key(dsr.id).pk
+    links = [
+        {"pk": pk, "sk": joined("subject", subject), **_listed_as(_of(subject), dsr)}
+        for subject in dict.fromkeys(dsr.subjects)
+    ]
+    claims = [
+        {"pk": joined("dsr-open", *claim), "sk": "claim", "id": dsr.id}
+        for claim in sorted(open_claims(dsr))
+    ]
+    return [*links, *claims, *_marks(dsr)]
+
+
+def _marks(dsr: Dsr) -> list[Item]:
+    """What whoever talks to processors has to find."""
+    if not (_waits(dsr) or _is_to_cancel(dsr)):
+        return []
+    next_try, subjects = dsr.forwarding.next_try_at, _in_organization(dsr)
+    mark: dict[str, Any] = {
+        "pk": _WAITING if _waits(dsr) else _TO_CANCEL,
+        "sk": moment(dsr.received_at, dsr.id),
+        "id": dsr.id,
+        "next_try": 0 if next_try is None else micros(next_try),
+    }
+    return [{**mark, "subjects": subjects} if subjects else mark]
+
+
+def _in_organization(dsr: Dsr) -> frozenset[str]:
+    return frozenset(joined(dsr.organization, subject) for subject in dsr.subjects)
+
+
+def _of(subject: str) -> tuple[str, str]:
+    """The list of a subject's requests."""
+    return ("dsrs-of", subject)
+
+
+def _listed_as(what: tuple[str, ...], dsr: Dsr) -> Item:
+    everybodys = listed(what, dsr.received_at, dsr.id)
+    return {**everybodys, **listed_of(what, dsr.organization, dsr.owner)}
+
+
+def _key_of_marked(item: Item) -> Key:
+    return dsr_key(item["id"])
+
+
+def _is_item_due(item: Item, now: datetime) -> bool:
+    return bool(item["next_try"] <= micros(now))
+
+
+def _waits(dsr: Dsr) -> bool:
+    return dsr.status is DsrStatus.QUEUED and dsr.parked_reason is None
+
+
+def _is_to_cancel(dsr: Dsr) -> bool:
+    asked = dsr.cancel_requested_at is not None and dsr.parked_reason is None
+    return asked and dsr.status is DsrStatus.SUBMITTED
+
+
+def _is_due(dsr: Dsr, now: datetime) -> bool:
+    next_try = dsr.forwarding.next_try_at
+    return next_try is None or next_try <= now
+
+
+def _may_become(before: Dsr, changed: Dsr) -> bool:
+    to = changed.status
+    stays = before.status is to
+    return before.version == changed.version and (stays or before.status.may_become(to))
+
+
+def _matches(dsr: Dsr, query: DsrQuery) -> bool:
+    is_of_subject = query.subject is None or query.subject in dsr.subjects
+    return is_of_subject and query.status in {None, dsr.status}
+
+
+def _dsr(item: Item) -> Dsr:
+    return dsr_of(decoded(DsrRow, item))
+
+
+def _visible(item: Item, reach: Reach) -> Dsr | None:
+    dsr = _dsr(item)
+    limits = ((dsr.organization, reach.organization), (dsr.owner, reach.owner))
+    return dsr if all(limit in {None, value} for value, limit in limits) else None
+
+
+def _why_not(refused: Refused, added: set[str]) -> StoreError:
+    claims = [item for item in refused.found if item is not None and item["sk"] == "claim"]
+    ids = [str(claim["id"]) for claim in claims]
+    others = [one for one in ids if one not in added]
+    if not ids:
+        return StoreError("state store: this request is there already")
+    return open_exists((others or ids)[0])
