@@ -1,0 +1,102 @@
+"""Alerts about requests: each is told once, and remembered.
+
+It is told first and remembered then: whoever dies in between has it told twice, never not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from dsr.outages import Outages
+from schemas.access import Reach
+from schemas.alerts import Alert, AlertKind
+from schemas.dsr import Dsr
+from stores.notify.memory import AlertMemory
+from stores.notify.port import Notifier, NotTold
+from stores.state.dsr_port import DsrStore
+
+REMEMBERED = timedelta(days=400)
+"""Longer than any deadline can be extended."""
+
+_AT_ONCE = 1000
+"""Requests at risk that one look takes in, the most urgent first."""
+
+_DAY = timedelta(days=1)
+_log = structlog.get_logger()
+
+
+class Alerts:
+    """Tells operators. ``clock`` gives UTC. For any number of threads."""
+
+    def __init__(
+        self, memory: AlertMemory, notifier: Notifier, clock: Callable[[], datetime]
+    ) -> None:
+        self._memory = memory
+        self._notifier = notifier
+        self._clock = clock
+
+    def tell(self, alert: Alert) -> bool:
+        """Tell it, unless it was told before; whether it is told by now. Raises ``StoreError``."""
+        if self._memory.since(alert.key) is not None:
+            return True
+        try:
+            self._notifier.notify(alert)
+        except NotTold as error:
+            _log.warning("an alert is told later", key=alert.key, code=error.code)
+            return False
+        self._memory.remember(alert.key, self._clock())
+        return True
+
+    def tell_of_outages(self, outages: Outages, names: Sequence[str], after: timedelta) -> None:
+        """Tell of processors that have not answered for so long, once an outage."""
+        now = self._clock()
+        for name in names:
+            since, key = outages.since(name), f"outage:{name}"
+            if since is None:
+                self._memory.forget(key)
+                self._memory.forget(f"{key}:told")
+                continue
+            # Kept, as a drain that takes over begins to count anew.
+            began = self._memory.remember(key, since)
+            if now - began >= after:
+                self.tell(_outage_alert(name, began, now))
+
+    def tell_of_deadlines(self, requests: DsrStore, days: Sequence[int]) -> None:
+        """Tell of open requests that have so many days left or fewer, once for each number."""
+        now = self._clock()
+        for dsr in requests.due_before(now + max(days) * _DAY, Reach(None), _AT_ONCE):
+            passed = [day for day in days if dsr.due_at - now < day * _DAY]
+            if passed:
+                self.tell(_deadline_alert(dsr, min(passed), now))
+
+    def forget_old(self) -> None:
+        """Forget what was told so long ago that it will not be asked about."""
+        self._memory.prune(self._clock() - REMEMBERED)
+
+
+def _outage_alert(name: str, since: datetime, now: datetime) -> Alert:
+    minutes = int((now - since).total_seconds() // 60)
+    return Alert(
+        kind=AlertKind.PROCESSOR_UNREACHABLE,
+        key=f"outage:{name}:told",
+        at=now,
+        resource=f"processor:{name}",
+        message=f"the processor {name} has taken no request for {minutes} minutes; they are queued",
+        details={"minutes": minutes},
+    )
+
+
+def _deadline_alert(dsr: Dsr, days: int, now: datetime) -> Alert:
+    when = "is overdue" if dsr.due_at <= now else f"is due in {days} days or fewer"
+    return Alert(
+        kind=AlertKind.DEADLINE_AT_RISK,
+        key=f"deadline:{dsr.id}:{dsr.due_at:%Y%m%d}:{days}",
+        at=now,
+        resource=f"dsr:{dsr.id}",
+        organization=dsr.organization,
+        message=f"a request {when}",
+        details={"days": days, "status": dsr.status.value, "regulation": dsr.regulation.value},
+    )

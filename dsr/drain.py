@@ -1,0 +1,324 @@
+"""The drain: has queued requests taken by their processors, oldest first, in order a subject.
+
+The requests in the store are the queue: they are there before anybody is told that they are queued.
+Of all processes one drains at a time, by a lease. That is for order and for the processors' sake;
+that each request arrives once rests on what ``forwarding`` writes down before it asks, under the
+version that was read: of two who take themselves for the leader one claims a request, and whoever
+comes after a death asks the processor first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import islice
+
+import structlog
+
+from dsr.alerts import Alerts
+from dsr.changing import Decide, change, draft_of
+from dsr.desk import Desk
+from dsr.forwarding import (
+    Claim,
+    Heard,
+    Located,
+    LookUp,
+    Outcome,
+    Rules,
+    Said,
+    Send,
+    Settle,
+    Talk,
+    Tell,
+    Unreadable,
+    Withdraw,
+    forwarding,
+    withdrawal,
+)
+from dsr.outages import Outages
+from dsr.requests import particulars
+from schemas.access import Reach
+from schemas.dsr import Dsr
+from schemas.errors import StoreError, UsageError
+from schemas.opendsr.model import Acceptance, SubjectRequest
+from stores.processors.errors import Gone, Misconfigured, ProcessorError, Unsupported
+from stores.processors.port import Accepted, Processor
+from stores.state.leadership import Leadership
+from stores.state.port import LeaseLost
+from stores.subjects import SealBroken
+
+LEASE = "dsr-drain"
+"""The lease of whoever drains."""
+
+LEASE_SECONDS = 20.0
+"""How long nobody drains, at most, when the one who did was killed."""
+
+WATCH_EVERY = timedelta(minutes=5)
+"""How often deadlines and outages are looked at."""
+
+ACTOR = "drain"
+"""What the audit log calls it."""
+
+_AT_ONCE = 200
+_BEHIND_A_PAUSE = 5000
+"""Requests that one look takes in; more while a processor is paused, for those of others."""
+
+_RENEWS_WITHIN = 1.0
+_SURE_FOR = 2.0
+"""Seconds that the lease must still run for when something is sent."""
+
+_EVERYWHERE = Reach(None)
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Route:
+    """A processor, and its regions in order."""
+
+    processor: Processor
+    regions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Routes:
+    """All processors by name, and the addresses that they are told to call back."""
+
+    by_name: Mapping[str, Route]
+    callback_urls: tuple[str, ...] = ()
+
+    def of(self, dsr: Dsr, opened: Callable[[], SubjectRequest]) -> Route | None:
+        """Where a request goes: where it went before, or to the first that takes its like.
+
+        None if there is no such processor any more, or none at all.
+        """
+        known = dsr.forwarding.processor
+        if known is not None:
+            return self.by_name.get(known)
+        routes = list(self.by_name.values())
+        if len(routes) < 2:
+            return next(iter(routes), None)
+        request = opened()
+        return next((route for route in routes if _takes(route, request)), routes[0])
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is watched beside the queue: outages that last so long, deadlines so many days off."""
+
+    outage: timedelta
+    deadline_days: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Post:
+    """What a drain works with."""
+
+    desk: Desk
+    routes: Routes
+    outages: Outages
+    alerts: Alerts
+    rules: Rules
+    watch: Watch
+    concurrency: int
+
+
+class Drain:
+    """Drains while it leads. ``round`` is for one thread, which has helpers of its own."""
+
+    def __init__(self, post: Post, leadership: Leadership) -> None:
+        self._post = post
+        self._leadership = leadership
+        self._clock = post.desk.clock
+        self._helpers = ThreadPoolExecutor(post.concurrency, "drain")
+        self._stopping = threading.Event()
+        self._watch_at = self._clock()
+
+    def round(self) -> Counter[Outcome] | None:
+        """Once through what is due; None if another one drains. Raises ``StoreError``."""
+        if self._leadership.hold() is None:
+            return None
+        done = self._through(self._due())
+        if self._clock() >= self._watch_at and not self._stopping.is_set():
+            self._look_around()
+        return done
+
+    def close(self) -> None:
+        """Begin nothing more, wait for what is under way, and let others drain."""
+        self._stopping.set()
+        self._helpers.shutdown(cancel_futures=True)
+        try:
+            self._leadership.resign()
+        except StoreError as error:
+            _log.warning("the lease runs out by itself", code=error.code)
+
+    def stop(self) -> None:
+        """Have a round end soon; for any thread."""
+        self._stopping.set()
+
+    # --- what there is to do
+
+    def _due(self) -> list[tuple[Dsr, Callable[[Dsr, str], Talk]]]:
+        requests, now = self._post.desk.requests, self._clock()
+        limit = _BEHIND_A_PAUSE if self._post.outages.any_paused() else _AT_ONCE
+        rules = self._post.rules
+        cancels = self._some(requests.to_cancel(now, limit))
+        sends = self._some(requests.waiting(now, limit))
+        return [
+            *((dsr, lambda one, _: withdrawal(one, rules)) for dsr in cancels),
+            *((dsr, lambda one, name: forwarding(one, name, rules)) for dsr in sends),
+        ]
+
+    def _some(self, requests: Iterable[Dsr]) -> list[Dsr]:
+        return list(islice((dsr for dsr in requests if self._may_be_asked(dsr)), _AT_ONCE))
+
+    def _may_be_asked(self, dsr: Dsr) -> bool:
+        route = self._route(dsr)
+        return route is not None and self._post.outages.may_ask(route.processor.name)
+
+    def _route(self, dsr: Dsr) -> Route | None:
+        """Where a request goes; one that cannot be opened is found so where it would go first."""
+        routes = self._post.routes
+        try:
+            return routes.of(dsr, lambda: self._request(dsr))
+        except SealBroken:
+            return next(iter(routes.by_name.values()))
+
+    def _through(self, due: Sequence[tuple[Dsr, Callable[[Dsr, str], Talk]]]) -> Counter[Outcome]:
+        """Do all, some at a time, and keep the lease meanwhile. Raises the first ``StoreError``."""
+        left: set[Future[Outcome]] = {self._helpers.submit(self._one, *one) for one in due}
+        done: set[Future[Outcome]] = set()
+        while left:
+            ended, left = wait(left, _RENEWS_WITHIN, FIRST_COMPLETED)
+            done |= ended
+            if self._leadership.hold() is None:
+                for future in left:
+                    future.cancel()
+        return Counter(future.result() for future in done if not future.cancelled())
+
+    def _one(self, dsr: Dsr, begin: Callable[[Dsr, str], Talk]) -> Outcome:
+        """One request, unless its processor was found not to answer meanwhile."""
+        route = self._route(dsr)
+        if route is None or self._stopping.is_set() or not self._may_be_asked(dsr):
+            return Outcome.LEFT
+        try:
+            return self._converse(dsr.id, begin(dsr, route.processor.name), dsr, route)
+        except LeaseLost:
+            return Outcome.LEFT
+
+    def _converse(self, request_id: str, talk: Talk, dsr: Dsr, route: Route) -> Outcome:
+        try:
+            said = next(talk)
+            while True:
+                said = talk.send(self._do(said, dsr, route))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+        _log.info("request handled", request=request_id, outcome=outcome.value)
+        return outcome
+
+    def _do(self, said: Said, dsr: Dsr, route: Route) -> Heard:
+        match said:
+            case Claim(decide):
+                return self._claim(dsr, decide)
+            case Settle(decide):
+                return change(self._post.desk, dsr.id, _EVERYWHERE, ACTOR, decide)
+            case Tell(alert):
+                return self._post.alerts.tell(alert)
+        return self._ask(said, route)
+
+    def _claim(self, dsr: Dsr, decide: Decide) -> Dsr | None:
+        self._check_lease()
+        now = self._clock()
+        step = decide(dsr, now)
+        if step is None:
+            return None
+        return self._post.desk.requests.change(
+            replace(step.dsr, updated_at=now), draft_of(step, ACTOR)
+        )
+
+    def _check_lease(self) -> None:
+        lease = self._leadership.lease
+        sure_until = self._clock() + timedelta(seconds=_SURE_FOR)
+        if lease is None or lease.expires_at < sure_until:
+            raise LeaseLost("another one may drain by now")
+
+    # --- what processors are asked
+
+    def _ask(self, said: Send | LookUp | Withdraw, route: Route) -> Heard:
+        """The answer, or the error that came instead; noted for the other requests."""
+        try:
+            answer = self._asked(said, route)
+        except SealBroken:
+            return Unreadable(f"request {said.dsr.id}: what is sealed cannot be opened")
+        except UsageError as error:
+            return self._heard(route, Misconfigured(error.message))
+        except ProcessorError as error:
+            return self._heard(route, error)
+        self._post.outages.heard(route.processor.name, None)
+        return answer
+
+    def _asked(
+        self, said: Send | LookUp | Withdraw, route: Route
+    ) -> Accepted | Located | Acceptance:
+        match said:
+            case Send(dsr, earlier):
+                return route.processor.submit(self._request(dsr), earlier)
+            case Withdraw(dsr):
+                region = dsr.forwarding.region or route.regions[0]
+                return route.processor.cancel(dsr.id, region)
+        return _found(said.dsr, route)
+
+    def _heard(self, route: Route, error: ProcessorError) -> ProcessorError:
+        self._post.outages.heard(route.processor.name, error)
+        return error
+
+    def _request(self, dsr: Dsr) -> SubjectRequest:
+        """The request as its processor is sent it. Raises ``SealBroken``."""
+        about = particulars(self._post.desk, dsr)
+        return SubjectRequest(
+            id=dsr.id,
+            regulation=dsr.regulation,
+            type=dsr.type,
+            submitted_at=dsr.received_at,
+            identities=about.identities,
+            callback_urls=self._post.routes.callback_urls,
+            extensions=about.extensions,
+        )
+
+    # --- what is watched beside
+
+    def _look_around(self) -> None:
+        alerts, watch = self._post.alerts, self._post.watch
+        alerts.tell_of_outages(self._post.outages, [*self._post.routes.by_name], watch.outage)
+        if watch.deadline_days:
+            alerts.tell_of_deadlines(self._post.desk.requests, watch.deadline_days)
+        alerts.forget_old()
+        self._watch_at = self._clock() + WATCH_EVERY
+
+
+def _takes(route: Route, request: SubjectRequest) -> bool:
+    try:
+        route.processor.check(request)
+    except Unsupported:
+        return False
+    return True
+
+
+def sealed_with(desk: Desk, dsr: Dsr, results_url: str) -> bytes:
+    """The sealed part of a request, with the address of its results."""
+    about = particulars(desk, dsr)
+    return desk.subjects.seal(dsr.id, replace(about, results_url=results_url))
+
+
+def _found(dsr: Dsr, route: Route) -> Located:
+    """Where a request is, in whichever region may have it. Raises ``Gone`` if none has it."""
+    known = dsr.forwarding.region
+    for region in route.regions if known is None else (known,):
+        try:
+            return Located(region, route.processor.status(dsr.id, region))
+        except Gone:
+            continue
+    raise Gone("no region has this request")
