@@ -1,151 +1,48 @@
-"""Callbacks of processors: whether they are believed, and what they make of a request.
+"""What a callback of a processor makes of a request, once it is believed.
 
-``verification`` is a conversation: it says which certificates it needs, is sent them, and does no
-I/O of its own. Its checks, in this order, and nothing is parsed before they have passed:
+A callback counts only if it takes the request further. It has no time and no number, so that an old
+one can be sent again by whoever has seen it; a status that is not ahead of the one there is changes
+nothing, nor does anything beside it.
 
-    domain allowed ──> certificate ──> signature over the raw body ──> (parse) ──> address ours
-                           └── one of them fails ──> once more with the certificate fetched anew
-
-``apply`` changes a request, once: what a callback says counts only if it takes the request further.
-A callback has no time and no number, so that an old one can be sent again by whoever has seen it;
-a status that is not ahead of the one there is changes nothing, nor does anything beside it.
+    headers, body ──> verify ──> parse ──> address ours ──> apply: request, event, audit entry
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
+from cryptography.x509 import Certificate
+
+from config.settings import CallbacksSection
 from dsr.changing import Decide, Step, change
 from dsr.desk import Desk
-from dsr.signing import OPENDSR, OPENGDPR, BadSignature, SignatureHeaders, check_signature
-from dsr.trust import Chain, NotTrusted, Peer, Trust, peer_of
+from dsr.trust import Chain, Peer, Trust
+from dsr.verification import (
+    CertificateWanted,
+    Signed,
+    Verified,
+    check_address,
+    signed,
+    verification,
+    verify,
+)
 from schemas.access import Reach
 from schemas.dsr import Dsr, DsrStatus, Forwarding
 from schemas.errors import NotFound
+from schemas.opendsr.answers import decode_report
 from schemas.opendsr.model import StatusReport
+from stores.certificates import CertificateSource, fetch_from, read_certificates, system_roots
+from stores.outbound import Outbound
 from stores.subjects import Subjects
 
 LARGEST = 64 * 1024
-"""Bytes of a callback's body."""
-
-
-class Check(StrEnum):
-    """The checks that a callback has to pass."""
-
-    DOMAIN = "domain"
-    CERTIFICATE = "certificate"
-    SIGNATURE = "signature"
-    ADDRESS = "address"
-
-
-class CallbackRefused(Exception):
-    """A callback is not believed: which check it failed, and why; for the log, not the sender."""
-
-    def __init__(self, check: Check, cause: str) -> None:
-        super().__init__(check, cause)
-        self.check = check
-        self.cause = cause
-
-
-@dataclass(frozen=True)
-class Signed:
-    """A body, and who is said to have signed it."""
-
-    domain: str
-    signature: str = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class CertificateWanted:
-    """A question: the certificates of this peer, if there may be any, other than these."""
-
-    peer: Peer
-    other_than: Chain | None = None
-
-
-@dataclass(frozen=True)
-class Verified:
-    """Whose callback it is, and the digest of the certificate that says so."""
-
-    peer: Peer
-    fingerprint: str
-
-
-Verification = Generator[CertificateWanted, Chain, Verified]
-
-
-def signed(headers: Mapping[str, str], body: bytes) -> Signed:
-    """A message as it came; headers of OpenGDPR count if there are none of OpenDSR.
-
-    Raises ``CallbackRefused`` if it has not both of either.
-    """
-    names = OPENGDPR if not _any_of(headers, OPENDSR) else OPENDSR
-    domain, signature = headers.get(names.domain), headers.get(names.signature)
-    if not domain:
-        raise CallbackRefused(Check.DOMAIN, "no domain header")
-    if not signature:
-        raise CallbackRefused(Check.SIGNATURE, "no signature header")
-    return Signed(domain, signature, body)
-
-
-def _any_of(headers: Mapping[str, str], names: SignatureHeaders) -> bool:
-    return names.domain in headers or names.signature in headers
-
-
-def verification(
-    message: Signed, peers: Mapping[str, Peer], trust: Trust, clock: Callable[[], datetime]
-) -> Verification:
-    """Whether a message is believed; ``peers`` are by domain. Raises ``CallbackRefused``.
-
-    A signature that fails may be of a new key, whose certificate is not known yet: so it has the
-    certificates fetched anew, too, as does a certificate that is not good.
-    """
-    try:
-        peer = peer_of(peers, message.domain)
-    except NotTrusted as error:
-        raise CallbackRefused(Check.DOMAIN, str(error)) from None
-    chain = yield CertificateWanted(peer)
-    try:
-        return _believed(message, peer, chain, trust, clock())
-    except CallbackRefused:
-        renewed = yield CertificateWanted(peer, chain)
-        if renewed == chain:
-            raise
-    return _believed(message, peer, renewed, trust, clock())
-
-
-def _believed(message: Signed, peer: Peer, chain: Chain, trust: Trust, now: datetime) -> Verified:
-    try:
-        key = trust.key_of(peer, chain, now)
-        check_signature(key.key, message.body, message.signature, allows_pss=peer.allows_pss)
-    except NotTrusted as error:
-        raise CallbackRefused(Check.CERTIFICATE, str(error)) from None
-    except BadSignature as error:
-        raise CallbackRefused(Check.SIGNATURE, str(error)) from None
-    return Verified(peer, key.fingerprint)
-
-
-def verify(verification: Verification, answer: Callable[[CertificateWanted], Chain]) -> Verified:
-    """Hold the conversation; ``answer`` gets certificates. Raises as both do."""
-    try:
-        question = next(verification)
-        while True:
-            question = verification.send(answer(question))
-    except StopIteration as end:
-        found: Verified = end.value
-        return found
-
-
-def check_address(report: StatusReport, ours: Collection[str]) -> None:
-    """Raise ``CallbackRefused`` for what was to be told to somebody else."""
-    if report.callback_url is not None and report.callback_url not in ours:
-        raise CallbackRefused(Check.ADDRESS, "for another address than ours")
+"""Bytes of a callback's body that are taken."""
 
 
 class Outcome(StrEnum):
@@ -249,3 +146,59 @@ def _with_results(dsr: Dsr, report: StatusReport, subjects: Subjects) -> bytes:
         return dsr.sealed
     particulars = subjects.open(dsr.id, dsr.sealed)
     return subjects.seal(dsr.id, replace(particulars, results_url=report.results_url))
+
+
+class Receiver:
+    """Takes callbacks: believes them or not, and applies them. For any number of threads.
+
+    Does no I/O until it is used.
+    """
+
+    def __init__(self, section: CallbacksSection, outbound: Outbound, desk: Desk) -> None:
+        self._section = section
+        self._desk = desk
+        self._peers = {peer.domain: peer for peer in peers_of(section)}
+        self._sources = {
+            name: CertificateSource(name, fetch_from(outbound, peer.certificate_url))
+            for name, peer in section.processors.items()
+        }
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """What became of a callback.
+
+        Raises ``CallbackRefused`` if it is not believed, ``Malformed`` if it cannot be read. Raises
+        ``Unavailable`` and ``StoreError`` if it cannot be known or kept now: nothing was changed,
+        and it is to be sent again.
+        """
+        message = signed(headers, body)
+        by = self.verified(message)
+        report = decode_report(body)
+        check_address(report, self._section.urls)
+        return apply(self._desk, message, report, by)
+
+    def verified(self, message: Signed) -> Verified:
+        """Whose message it is. Raises ``CallbackRefused`` and ``StoreUnavailable``."""
+        asking = verification(message, self._peers, self._trust, self._desk.clock)
+        return verify(asking, self._certificates)
+
+    def _certificates(self, wanted: CertificateWanted) -> Chain:
+        return self._sources[wanted.peer.name].chain(wanted.other_than)
+
+    @cached_property
+    def _trust(self) -> Trust:
+        return Trust(roots_of(self._section))
+
+
+def peers_of(section: CallbacksSection) -> list[Peer]:
+    """The processors that the settings name."""
+    return [
+        Peer(name, peer.domain, frozenset(peer.pins), peer.allow_pss)
+        for name, peer in section.processors.items()
+    ]
+
+
+def roots_of(section: CallbacksSection) -> Sequence[Certificate]:
+    """The roots that certificates have to lead to. Raises ``UsageError`` if there are none."""
+    if section.roots is not None:
+        return read_certificates(section.roots, "callbacks.roots")
+    return system_roots("callbacks.roots")

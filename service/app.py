@@ -30,7 +30,16 @@ from service.limits import enforce
 from service.live import sockets
 from service.observe import requests
 from service.openapi import Api
-from service.routes import docs, dsr, enrichment, health, metrics, runs, uploads
+from service.routes import (
+    docs,
+    dsr,
+    enrichment,
+    health,
+    metrics,
+    opendsr_callbacks,
+    runs,
+    uploads,
+)
 
 HOOKS: tuple[Callable[[Flask, Wiring], None], ...] = (
     correlation.install,
@@ -52,6 +61,7 @@ FEATURES: tuple[Callable[[Wiring], APIBlueprint | Blueprint], ...] = (
     enrichment.blueprint,
     uploads.blueprint,
     dsr.blueprint,
+    opendsr_callbacks.blueprint,
     sockets.blueprint,
 )
 

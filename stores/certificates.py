@@ -11,6 +11,7 @@ certificate is worth is not judged here.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from cryptography.x509 import Certificate, load_pem_x509_certificates
+from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificates
 
 from schemas.errors import StoreError, StoreUnavailable, UsageError
 from stores.outbound import AddressRefused, Outbound
@@ -115,6 +116,22 @@ def read_certificates(path: Path, setting: str) -> Chain:
         raise UsageError(f"{setting}: {path} cannot be read: {error.strerror}") from None
     except ValueError:
         raise UsageError(f"{setting}: {path} holds no certificates in PEM") from None
+
+
+def system_roots(setting: str) -> Chain:
+    """The roots that this system trusts. Raises ``UsageError`` if it shows none."""
+    found = ssl.create_default_context().get_ca_certs(binary_form=True)
+    if not found:
+        raise UsageError(f"this system shows no root certificates: set {setting} to a file of them")
+    return tuple(root for root in map(_readable, found) if root is not None)
+
+
+def _readable(der: bytes) -> Certificate | None:
+    """Systems keep some old roots that break the rules of today."""
+    try:
+        return load_der_x509_certificate(der)
+    except ValueError:
+        return None
 
 
 def fetch_from(outbound: Outbound, url: str) -> Fetch:

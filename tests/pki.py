@@ -77,6 +77,7 @@ class Pki:
     """A root and an intermediate of it, in force for years around ``NOW``."""
 
     def __init__(self, name: str = "Lethe tests") -> None:
+        self.name = name
         self.root = self._authority(f"{name} root", None)
         self.intermediate = self._authority(f"{name} intermediate", self.root)
 
@@ -93,6 +94,10 @@ class Pki:
         )
         return Authority(built.sign(issuing, SHA256()), key)
 
+    def key(self, domain: str) -> RsaKey:
+        """The key of the processor of this domain."""
+        return rsa_key(f"{self.name} {domain}")
+
     def certificate(
         self,
         domain: str = DOMAIN,
@@ -105,7 +110,7 @@ class Pki:
         """A certificate for this domain."""
         by = issuer or self.intermediate
         built = (
-            _builder(_name(domain), by.certificate.subject, key or rsa_key(domain), begins, days)
+            _builder(_name(domain), by.certificate.subject, key or self.key(domain), begins, days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(domain)]), critical=False)
             .add_extension(_usage(signs_certificates=False), critical=True)
@@ -116,13 +121,13 @@ class Pki:
 
     def signer(self, domain: str = DOMAIN, key: RsaKey | None = None) -> Signer:
         """A processor of this domain, as it should be."""
-        own = key or rsa_key(domain)
+        own = key or self.key(domain)
         chain = (self.certificate(domain, own), self.intermediate.certificate)
         return Signer(domain, chain, own)
 
     def self_signed(self, domain: str = DOMAIN) -> Signer:
         """A processor that vouches for itself."""
-        key = rsa_key(domain)
+        key = rsa_key(f"{domain} of its own")
         certificate = self.certificate(domain, key)
         own = Authority(certificate, key)
         return Signer(domain, (self.certificate(domain, key, issuer=own),), key)

@@ -84,6 +84,9 @@ class Metrics:
         self._limits = self._counter(
             "lethe_rate_limit_decisions_total", "What rate limits decided.", ["decision"]
         )
+        self._callbacks = self._counter(
+            "lethe_dsr_callbacks_total", "Callbacks of processors, by outcome.", ["outcome"]
+        )
 
     def count_operation(self, measured: Measured) -> None:
         """The sink of the operations monitor."""
@@ -103,6 +106,10 @@ class Metrics:
     def count_limit(self, decision: str) -> None:
         """What a rate limit decided: ``allowed``, ``limited`` or ``unchecked``."""
         self._limits.labels(decision).inc()
+
+    def count_callback(self, outcome: str) -> None:
+        """What became of a processor's callback: an ``Outcome``, or the check that it failed."""
+        self._callbacks.labels(outcome).inc()
 
     def cache_listener(self, cache: str) -> Callable[[str], None]:
         """What a cache of this name tells of its look-ups."""
