@@ -33,4 +33,4 @@ def cancelled(dsr: Dsr, now: datetime) -> Step | None:
         forwarding = replace(dsr.forwarding, next_try_at=now)
         asked = replace(dsr, cancel_requested_at=now, forwarding=forwarding)
         return Step(asked, "cancel_requested")
-    return Step(replace(dsr, status=DsrStatus.CANCELLED, closed_at=now), "cancelled")
+    return Step(replace(dsr, status=DsrStatus.CANCELLED), "cancelled")

@@ -43,7 +43,7 @@ def change(desk: Desk, request_id: str, reach: Reach, actor: str, decide: Decide
         step = decide(dsr, now)
         if step is None:
             return dsr
-        kept = desk.requests.change(replace(step.dsr, updated_at=now), draft_of(step, actor))
+        kept = desk.requests.change(_dated(step.dsr, now), draft_of(step, actor))
         if kept is not None:
             return kept
     raise Unavailable("the request is being changed by others: try again soon")
@@ -62,6 +62,12 @@ def draft_of(step: Step, actor: str) -> AuditDraft:
     dsr = step.dsr
     detail = {"status": dsr.status.value, **step.detail}
     return AuditDraft(actor, dsr.organization, f"dsr.{step.action}", resource_of(dsr.id), detail)
+
+
+def _dated(dsr: Dsr, now: datetime) -> Dsr:
+    """The request with the time of its change, and of its end if that is what it is."""
+    closed_at = now if dsr.status.is_final and dsr.closed_at is None else dsr.closed_at
+    return replace(dsr, updated_at=now, closed_at=closed_at)
 
 
 def resource_of(request_id: str) -> str:

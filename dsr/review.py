@@ -57,7 +57,6 @@ def _reviewed(dsr: Dsr, now: datetime, actor: str, verdict: Verdict) -> Dsr:
         dsr,
         status=DsrStatus.CANCELLED,
         review=made,
-        closed_at=now,
         error_code=DENIED,
         error_message="a reviewer denied the request",
     )

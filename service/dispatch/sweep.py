@@ -88,7 +88,7 @@ class Sweep:
 class Hourly:
     """Has ``work`` done in a thread of its own, when it is due and the last time is over."""
 
-    def __init__(self, work: Callable[[], None], clock: Callable[[], datetime]) -> None:
+    def __init__(self, work: Callable[[], object], clock: Callable[[], datetime]) -> None:
         self._work = work
         self._clock = clock
         self._due_at = clock()

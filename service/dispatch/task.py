@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 
+from dsr.desk import open_desk
+from dsr.minimise import minimise
 from runners.launcher import ProcessLauncher
 from runners.runs import owner_here, state_folder, state_of
 from service.bootstrap import Wiring
@@ -32,8 +35,21 @@ def post_of(wiring: Wiring, state: Stores) -> Post:
         logs=state_folder(wiring.settings) / "logs",
         max_running=section.max_running,
         max_attempts=section.max_attempts,
-        sweep=Hourly(_sweep(wiring, state), wiring.clock),
+        sweep=_clearing(wiring, state),
     )
+
+
+def _clearing(wiring: Wiring, state: Stores) -> Callable[[], None]:
+    """What is done hourly, each on its own: one that fails keeps no other from its work."""
+    desk = open_desk(wiring.settings.dsr, state, wiring.parameters, wiring.clock)
+    works = (_sweep(wiring, state), lambda: minimise(desk))
+    due = [Hourly(work, wiring.clock) for work in works]
+
+    def clear() -> None:
+        for hourly in due:
+            hourly()
+
+    return clear
 
 
 def _sweep(wiring: Wiring, state: Stores) -> Sweep:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -71,11 +70,3 @@ def test_what_is_out_of_reach_is_not_there(privacy: FlaskClient, reader: Reader)
 def test_watching_needs_the_right_to_read(reader: Reader) -> None:
     with pytest.raises(Forbidden):
         reader.reach(somebody("submitter"), Watched("dsr"))
-
-
-def test_closed_requests_are_swept_of_their_subjects(privacy: FlaskClient, wiring: Wiring) -> None:
-    request_id = submitted(privacy)
-    privacy.delete(f"/v1/dsr/{request_id}")
-    later = wiring.clock() + timedelta(days=91)
-    [found] = wiring.state.dsr.to_minimise(later - timedelta(days=90), 10)
-    assert found.id == request_id
