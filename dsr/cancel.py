@@ -31,6 +31,6 @@ def cancelled(dsr: Dsr, now: datetime) -> Step | None:
     if dsr.status is DsrStatus.SUBMITTED or dsr.forwarding.tried_at is not None:
         # The processor is asked soon, however long the next try was put off.
         forwarding = replace(dsr.forwarding, next_try_at=now)
-        asked = replace(dsr, cancel_requested_at=now, forwarding=forwarding)
+        asked = replace(dsr, cancel_requested_at=now, parked_reason=None, forwarding=forwarding)
         return Step(asked, "cancel_requested")
     return Step(replace(dsr, status=DsrStatus.CANCELLED), "cancelled")

@@ -15,8 +15,10 @@ from schemas.access import Reach
 from schemas.events import Event, StoredEvent, Topic
 from schemas.jobs import Job, JobEnd, JobQuery, PartProgress
 from schemas.requests import ApiKey, Claim, Counted, StoredResponse, Tally
+from stores.notify.memory import AlertMemory
 from stores.state.dsr_port import AuditLog, DsrStore
 from stores.state.port import State
+from stores.webhooks.port import WebhookStore
 
 
 class JobStore(Protocol):
@@ -205,6 +207,12 @@ class ServiceState(Protocol):
 
     @property
     def api_keys(self) -> ApiKeyStore: ...
+
+    @property
+    def webhooks(self) -> WebhookStore: ...
+
+    @property
+    def alerts(self) -> AlertMemory: ...
 
     def prune(self, now: datetime) -> Pruned:
         """Forget events, answers and counters that are past their time; to be called hourly.

@@ -18,6 +18,7 @@ from stores.state.dynamo.requests import DynamoApiKeys, DynamoIdempotency, Dynam
 from stores.state.dynamo.runs import DynamoRuns
 from stores.state.dynamo.schedule import DynamoScheduleHistory
 from stores.state.dynamo.table import DynamoTable
+from stores.state.dynamo.webhooks import DynamoAlertMemory, DynamoWebhooks
 from stores.state.service_port import Pruned
 
 
@@ -35,6 +36,8 @@ class DynamoState:
     api_keys: DynamoApiKeys
     dsr: DynamoDsr
     audit: DynamoAudit
+    webhooks: DynamoWebhooks
+    alerts: DynamoAlertMemory
     table: DynamoTable
 
     def prune(self, now: datetime) -> Pruned:
@@ -69,5 +72,7 @@ def open_dynamo_state(url: str, clock: Callable[[], datetime]) -> DynamoState:
         DynamoApiKeys(table, clock),
         DynamoDsr(table, log, chain),
         DynamoAudit(table, chain),
+        DynamoWebhooks(table),
+        DynamoAlertMemory(table),
         table,
     )
