@@ -2,13 +2,18 @@
 
 SQLite is used in WAL mode, so that readers never wait; a transaction that writes takes the write
 lock when it begins, so that it never fails half way because somebody else wrote meanwhile. Threads
-of one process queue up for it at a lock of their own, before they take a connection: SQLite's way
-to wait is to sleep and look again, and writers that wait would keep connections from readers.
+of one process queue up for it at a lock of their own, before they take a connection: writers that
+wait would keep connections from readers. Between processes there is no queue, only looking again;
+SQLite would sleep for longer and longer in between, 100 ms in the end, for a lock that is mostly
+held for one.
 """
 
 from __future__ import annotations
 
+import random
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -30,6 +35,9 @@ NEWEST = "webhooks"
 """The migration that ``stores.state.tables`` is in step with."""
 
 _BUSY_SECONDS = 1.0
+_LOOK_EVERY = 0.001
+"""Seconds between two looks whether another process still writes; up to twice as many."""
+
 _ATTEMPTS = 8
 _QUEUE_SECONDS = 15.0
 """How long a thread waits for the others of its process that write."""
@@ -50,11 +58,15 @@ _POSTGRES = {
 }
 """Nobody waits for ever: for an answer, a lock, or a transaction of a process that stands still."""
 
+_LOCK = "BEGIN IMMEDIATE"
+_LOCKED = "database is locked"
+"""What SQLite says where another one writes."""
+
 _BEGIN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "sqlite": {
         "read": ("BEGIN",),
-        "write": ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"),
-        "write lightly": ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"),
+        "write": ("PRAGMA synchronous=FULL", _LOCK),
+        "write lightly": ("PRAGMA synchronous=NORMAL", _LOCK),
     },
     "postgresql": {"write lightly": ("SET LOCAL synchronous_commit TO off",)},
 }
@@ -187,6 +199,7 @@ def _engine(url: str) -> sa.Engine:
         ) from None
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _leave_transactions_to_us)
+        sa.event.listen(engine, "do_execute", _wait_for_lock)
     sa.event.listen(engine, "begin", _begin)
     return engine
 
@@ -207,6 +220,34 @@ def _begin(connection: sa.Connection) -> None:
     kind = connection.get_execution_options()["lethe_kind"]
     for statement in _BEGIN[connection.dialect.name].get(kind, ()):
         connection.exec_driver_sql(statement)
+
+
+def _wait_for_lock(cursor: Any, statement: str, parameters: object, context: object) -> bool:
+    """Run the statement that takes SQLite's write lock, and no other one; whether it did.
+
+    Raises if another process keeps the lock for too long.
+    """
+    del parameters, context
+    if statement != _LOCK:
+        return False
+    until = time.monotonic() + _BUSY_SECONDS
+    cursor.execute("PRAGMA busy_timeout=0")
+    try:
+        while not _is_locked(cursor, is_last=time.monotonic() >= until):
+            time.sleep(random.uniform(_LOOK_EVERY, 2 * _LOOK_EVERY))
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000:.0f}")
+    return True
+
+
+def _is_locked(cursor: Any, is_last: bool) -> bool:
+    try:
+        cursor.execute(_LOCK)
+    except sqlite3.OperationalError as error:
+        if is_last or _LOCKED not in str(error):
+            raise
+        return False
+    return True
 
 
 def _use_wal(connection: sa.Connection) -> None:
@@ -230,7 +271,7 @@ def _is_contention(error: BaseException) -> bool:
         return False
     if getattr(error.orig, "sqlstate", None) in _CONTENTION:
         return True
-    return "database is locked" in str(error.orig)
+    return _LOCKED in str(error.orig)
 
 
 def _revision(connection: sa.Connection) -> str | None:
