@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis bench-flink bench-enrich clean
+.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis bench-flink bench-enrich bench-service clean
 
 $(READY): requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -46,6 +46,9 @@ bench-flink: $(READY)  ## Streaming delivery on a Flink of this machine, and its
 
 bench-enrich: $(READY)  ## Enriching contacts, beside a client that costs nothing
 	$(BIN)/python -m bench.enrich
+
+bench-service: $(READY)  ## The service beside a pipeline, at its most, and with 800 WebSockets
+	$(BIN)/python -m bench.service
 
 clean:
 	rm -rf $(VENV) demo bench/results .pytest_cache .mypy_cache .ruff_cache
