@@ -91,10 +91,11 @@ def test_a_reader_passes_over_nothing_while_many_write(state: AnyState) -> None:
         writing = [pool.submit(write_many, state, f"d{number}") for number in range(WRITERS)]
         place = 0
         while len(seen) < WRITERS * ROUNDS:
+            are_done = all(each.done() for each in writing)
             news = state.outbox.after(place, 7)
             seen += [(stored.event.topic.id, stored.event.version) for stored in news]
             place = news[-1].place if news else place
-            if not news and all(each.done() for each in writing):
+            if not news and are_done:
                 break
     assert sorted(seen) == [(f"d{n}", v) for n in range(WRITERS) for v in range(1, ROUNDS + 1)]
     assert all(versions_of(seen, f"d{n}") == [*range(1, ROUNDS + 1)] for n in range(WRITERS))
