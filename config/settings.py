@@ -160,6 +160,7 @@ _ENDPOINT_LIMITS = {
     "POST /v1/enrichment": "600/m",
     "POST /v1/enrichment:bulk": "60/m",
     "POST /v1/uploads": "600/m",
+    "POST /v1/dsr:bulk": "60/m",
 }
 
 
@@ -553,6 +554,7 @@ class Settings(BaseSettings):
     drain: DrainSection = DrainSection()
     webhooks: WebhooksSection = WebhooksSection()
     dsr: DsrSection = DsrSection()
+    processors: dict[ProcessorName, ProcessorSection] = Field(default_factory=dict)
     callbacks: CallbacksSection = CallbacksSection()
     opendsr: OpendsrSection = OpendsrSection()
 

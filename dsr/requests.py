@@ -45,12 +45,12 @@ def get_many(desk: Desk, request_ids: Sequence[str], reach: Reach) -> list[Dsr]:
 
 
 def at_risk(desk: Desk, reach: Reach, limit: int, days: int | None = None) -> list[Dsr]:
-    """Open requests due in so many days or fewer, or overdue, the soonest first.
+    """Open requests with so many ``days_left`` or fewer, or overdue, the soonest first.
 
     Without ``days`` the settings say how many.
     """
-    within = timedelta(days=desk.section.at_risk_days if days is None else days)
-    return desk.requests.due_before(desk.clock() + within, reach, limit)
+    left = desk.section.at_risk_days if days is None else days
+    return desk.requests.due_before(desk.clock() + timedelta(days=left + 1), reach, limit)
 
 
 def particulars(desk: Desk, dsr: Dsr) -> Particulars:

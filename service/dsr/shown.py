@@ -232,7 +232,8 @@ class DsrInFull(DsrShown):
     """A request as those see it who may approve requests; others see no identities."""
 
     identities: list[IdentityShown] | None = Field(
-        default=None, description="Only for `dsr:approve`; empty once it is minimised."
+        default=None,
+        description="Only for `dsr:approve`; empty once minimised; null if the key is lost.",
     )
     results_url: str | None = Field(default=None, description="Only for `dsr:approve`.")
     extension_reason: str | None = Field(default=None, description="Only for `dsr:approve`.")
@@ -302,17 +303,22 @@ def shown(dsr: Dsr, now: datetime) -> Mapping[str, Any]:
     return {**shown_dsr(dsr), "daysLeft": days_left(dsr.due_at, now)}
 
 
-def in_full(dsr: Dsr, particulars: Particulars, now: datetime) -> Mapping[str, Any]:
-    """A request as ``DsrInFull`` has it."""
+def in_full(dsr: Dsr, particulars: Particulars | None, now: datetime) -> Mapping[str, Any]:
+    """A request as ``DsrInFull`` has it; without particulars, if they cannot be opened."""
     return {
         **shown(dsr, now),
-        "identities": [
-            {"type": one.type.value, "format": one.format.value, "masked": masked(one)}
-            for one in particulars.identities
-        ],
-        "resultsUrl": particulars.results_url,
+        "identities": None if particulars is None else [*map(_hidden, particulars.identities)],
+        "resultsUrl": None if particulars is None else particulars.results_url,
         "extensionReason": dsr.extension_reason,
         "reviewReason": None if dsr.review is None else dsr.review.reason,
+    }
+
+
+def _hidden(identity: Identity) -> Mapping[str, Any]:
+    return {
+        "type": identity.type.value,
+        "format": identity.format.value,
+        "masked": masked(identity),
     }
 
 

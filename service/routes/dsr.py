@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
 from flask import Response, request
 from flask_openapi.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
@@ -17,7 +18,7 @@ from dsr.requests import Search, at_risk, get_many, history, particulars, search
 from dsr.review import Verdict, review
 from dsr.submit import Submitter, request_id_of, submit
 from schemas.access import Action, Principal, Reach, Resource
-from schemas.dsr import Dsr, DsrCursor
+from schemas.dsr import Dsr, DsrCursor, Particulars
 from schemas.errors import Forbidden, RequestError
 from service.answers import answer
 from service.bootstrap import Wiring
@@ -46,10 +47,13 @@ from service.dsr.shown import (
 from service.errors import ErrorBody, fault_of
 from service.openapi import feature
 from service.paging import Page, Place, read_cursor, write_cursor
+from stores.subjects import SealBroken
 
 KIND = "dsr"
 
 _MOST_ENTRIES = 500
+
+_log = structlog.get_logger()
 
 
 class DsrPath(BaseModel):
@@ -121,7 +125,7 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
         dsr = found(desk, path.request_id, reach(Resource.DSR, Action.READ))
         if not _may_approve(principal(), dsr):
             return answer(shown(dsr, desk.clock()))
-        return answer(in_full(dsr, particulars(desk, dsr), desk.clock()))
+        return answer(in_full(dsr, _opened(desk, dsr), desk.clock()))
 
     @api.delete("/v1/dsr/<id:request_id>", responses={202: DsrShown, 409: ErrorBody})
     def cancel_dsr(path: DsrPath) -> Response:
@@ -177,6 +181,15 @@ def _may_approve(who: Principal, dsr: Dsr) -> bool:
     except Forbidden:
         return False
     return within.organization in {None, dsr.organization} and within.owner in {None, dsr.owner}
+
+
+def _opened(desk: Desk, dsr: Dsr) -> Particulars | None:
+    """Who a request is about; None if that cannot be opened, which says nothing of the rest."""
+    try:
+        return particulars(desk, dsr)
+    except SealBroken as error:
+        _log.error("a request cannot be opened", code=error.code, message=error.message)
+        return None
 
 
 def _one(desk: Desk, item: NewDsr, submitter: Submitter, request_id: str) -> Mapping[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from werkzeug.test import TestResponse
 
 from config.settings import Settings, load_settings
 from schemas.access import Principal, Right, rights_of
+from service.app import create_app
+from service.bootstrap import Wiring
+from stores.parameters import open_parameters
 from tests.integration.service.principals import ADMIN, OPERATOR, VIEWER, Client, somebody
 
 PRIVACY = somebody("privacy", subject="privacy-1")
@@ -264,6 +269,17 @@ def test_identities_are_masked_and_only_for_those_who_may_approve(
     assert "canary" not in seen.text
 
 
+def test_request_whose_key_is_lost_is_shown_without_its_subject(
+    privacy: FlaskClient, wiring: Wiring, tmp_path: Path
+) -> None:
+    path = f"/v1/dsr/{submitted(privacy)}"
+    (tmp_path / "keys" / "dsr-seal-keys").write_text("x" * 32)
+    others = open_parameters(wiring.settings.parameters)
+    later = replace(wiring, parameters=others, authenticate=lambda _: PRIVACY)
+    seen = told(create_app(later).test_client().get(path))
+    assert (seen["status"], seen["identities"]) == ("queued", None)
+
+
 def test_no_answer_to_those_who_submit_or_list_names_the_subject(privacy: FlaskClient) -> None:
     answers = [privacy.post("/v1/dsr", json=DELETE), privacy.get("/v1/dsr")]
     assert not any("canary" in answer.text or "example.com" in answer.text for answer in answers)
@@ -309,3 +325,27 @@ def test_unknown_request_is_not_there(privacy: FlaskClient, path: str) -> None:
     body = bodies.get(path)
     answer = privacy.get(address) if body is None else privacy.post(address, json=body)
     assert answer.status_code == 404
+
+
+def test_of_many_at_once_for_one_subject_one_is_taken(client: Client) -> None:
+    app = client(PRIVACY).application
+
+    def submit(_: int) -> int:
+        return app.test_client().post("/v1/dsr", json=DELETE).status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        statuses = sorted(threads.map(submit, range(24)))
+    assert statuses == [202] + [409] * 23
+
+
+def test_what_is_out_of_reach_is_answered_as_what_does_not_exist(
+    client: Client, privacy: FlaskClient
+) -> None:
+    stranger = client(STRANGER)
+    theirs = stranger.get(f"/v1/dsr/{submitted(privacy)}").json
+    nobodys = stranger.get(f"/v1/dsr/{uuid.uuid4()}").json
+    assert theirs is not None
+    assert nobodys is not None
+    for body in (theirs, nobodys):
+        del body["error"]["correlationId"], body["error"]["timestamp"]
+    assert theirs == nobodys

@@ -18,6 +18,7 @@ from dsr.requests import Search, at_risk, history, particulars, search
 from dsr.review import Verdict, review
 from dsr.submit import Order, Submitter, regulation_of, request_id_of, submit
 from schemas.access import Reach
+from schemas.deadlines import days_left
 from schemas.dsr import Dsr, DsrStatus, Forwarding, Identity, IdentityType, Regulation, RequestType
 from schemas.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from tests.dsr_memory import Office
@@ -312,11 +313,11 @@ def test_requests_of_a_subject_are_found_however_it_is_written(desk: Desk) -> No
 
 def test_requests_are_at_risk_when_days_run_out(office: Office, desk: Desk) -> None:
     dsr = submitted(desk)
-    office.clock.now = dsr.due_at - timedelta(days=7, seconds=1)
-    assert at_risk(desk, ORG, 10) == []
-    office.clock.advance(seconds=2)
-    assert at_risk(desk, ORG, 10) == [dsr]
-    assert at_risk(desk, ORG, 10, days=3) == []
+    office.clock.now = dsr.due_at - timedelta(days=8)
+    assert (days_left(dsr.due_at, office.clock.now), at_risk(desk, ORG, 10)) == (8, [])
+    office.clock.advance(seconds=1)
+    assert (days_left(dsr.due_at, office.clock.now), at_risk(desk, ORG, 10)) == (7, [dsr])
+    assert at_risk(desk, ORG, 10, days=6) == []
 
 
 def test_history_is_for_those_who_may_see_the_request(desk: Desk) -> None:
