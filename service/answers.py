@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Response
 from flask.json.provider import JSONProvider
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+from werkzeug.exceptions import PreconditionFailed
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 
 class RequestModel(BaseModel):
@@ -48,6 +52,19 @@ def answer(
     else:
         content = msgspec.json.encode(body)
     return Response(content, status, headers, mimetype="application/json")
+
+
+def conditional(response: Response, environ: WSGIEnvironment, **ranges: Any) -> Response:
+    """This answer, or what RFC 9110 has in its stead for the conditions of the request.
+
+    ``ranges`` are those of werkzeug's ``make_conditional``. Raises ``PreconditionFailed``, and
+    ``RequestedRangeNotSatisfiable``.
+    """
+    response.make_conditional(environ, **ranges)
+    if response.status_code == PreconditionFailed.code:
+        response.close()
+        raise PreconditionFailed
+    return response
 
 
 class JsonProvider(JSONProvider):

@@ -45,6 +45,7 @@ _MESSAGES: Mapping[int, str] = {
     400: "the request is not well formed",
     404: "there is nothing at this address",
     405: "this address does not take this method: the Allow header has those it takes",
+    412: "it has changed, or is not what the request's conditions speak of",
     413: "the request is larger than is taken",
     415: "the body is of a media type that is not taken here",
     416: "there are no such bytes: the Content-Range header has the size",
@@ -107,13 +108,19 @@ def install(app: Flask, wiring: Wiring) -> None:
     """Answer every exception."""
 
     def tell(error: Exception) -> Response:
-        fault = fault_of(error)
-        g.error_code = fault.code
-        _note(error, fault)
+        fault = tell_of(error)
         return answer(fault.body(correlation_id(), wiring.clock()), fault.status, fault.headers)
 
     app.register_error_handler(Exception, tell)
     app.register_error_handler(HTTPException, tell)
+
+
+def tell_of(error: Exception) -> Fault:
+    """What a client is told of an exception; what it is not told is logged."""
+    fault = fault_of(error)
+    g.error_code = fault.code
+    _note(error, fault)
+    return fault
 
 
 def fault_of(error: Exception) -> Fault:

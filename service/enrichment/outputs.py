@@ -10,6 +10,7 @@ from werkzeug.wsgi import wrap_file
 from schemas.errors import Conflict, NotFound
 from schemas.job_files import OUTPUT_FORMAT
 from schemas.jobs import Job
+from service.answers import conditional
 from stores.objects import ObjectInfo, ObjectStore
 
 MEDIA_TYPES: Mapping[str, str] = {
@@ -54,5 +55,4 @@ def _streamed(
     response.last_modified = info.modified
     response.set_etag(info.etag.strip('"'))
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    response.make_conditional(request.environ, accept_ranges=True, complete_length=info.size)
-    return response
+    return conditional(response, request.environ, accept_ranges=True, complete_length=info.size)

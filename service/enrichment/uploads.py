@@ -167,11 +167,12 @@ class Uploads:
         return upload
 
     def signed_for(self, upload_id: str, expires: int, signature: str) -> Upload:
-        """The upload that an address is for. Raises ``NotFound`` and ``Forbidden``."""
+        """The upload that an address is for.
+
+        Raises ``Forbidden``, in the same words for an upload that there is not: ids tell nothing.
+        """
         upload = self._known(upload_id)
-        if upload is None:
-            raise NotFound("there is no upload of this id")
-        if not hmac.compare_digest(upload.signature(expires), signature):
+        if upload is None or not hmac.compare_digest(upload.signature(expires), signature):
             raise Forbidden("the address was not signed here: use uploadUrl as it was given")
         if self._clock().timestamp() > expires:
             raise Forbidden("the address has expired: POST /v1/uploads for another one")

@@ -64,6 +64,11 @@ def blueprint(wiring: Wiring) -> Blueprint:
     def page() -> Response:
         return Response(_HTML, headers={"Content-Security-Policy": _POLICY})
 
+    @pages.get(PAGE.rstrip("/"))
+    @public
+    def page_without_slash() -> Response:
+        return Response(status=308, headers={"Location": PAGE})
+
     @pages.get(PAGE + "start.js")
     @public
     def start() -> Response:

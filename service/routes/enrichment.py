@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from schemas.access import Action, Principal, Resource
 from schemas.errors import Conflict, NotFound, RequestError, TooLarge
 from schemas.jobs import Job, JobCursor, JobQuery, JobStatus
-from service.answers import answer
+from service.answers import answer, conditional
 from service.bootstrap import Wiring
 from service.context import correlation_id, principal, reach, traceparent
 from service.enrichment.outputs import MEDIA_TYPES, output_response
@@ -100,8 +100,7 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
         job = _visible(wiring, path.request_id, Action.READ)
         response = answer(shown(job))
         response.set_etag(f"{job.id}-{job.version}")
-        response.make_conditional(request.environ)
-        return response
+        return conditional(response, request.environ)
 
     @api.get("/v1/enrichment/<id:request_id>/output", responses=_OUTPUT)
     def get_enrichment_output(path: EnrichmentPath) -> Response:

@@ -14,7 +14,7 @@ from service.bodies import streamed
 from service.bootstrap import Wiring
 from service.context import principal, public, reach
 from service.enrichment.uploads import MEDIA_TYPES, NewUpload, Uploads
-from service.openapi import feature
+from service.openapi import SECURITY, feature
 
 _SHA256 = r"^[0-9a-fA-F]{64}$"
 
@@ -58,10 +58,10 @@ class UploadQuery(RequestModel):
 
 def blueprint(wiring: Wiring) -> APIBlueprint:
     """The routes."""
-    api = feature("uploads", "Uploads", "Files that are too large for a JSON body.")
+    api = feature("uploads", "Uploads", "Files that are too large for a JSON body.", secured=False)
     uploads = Uploads(wiring.files, wiring.settings.service.enrichment, wiring.clock)
 
-    @api.post("/v1/uploads", responses={201: UploadShown})
+    @api.post("/v1/uploads", responses={201: UploadShown}, security=SECURITY)
     def create_upload(body: NewUploadBody) -> Response:
         """Get an address to send a file to."""
         reach(Resource.UPLOAD, Action.CREATE)
@@ -79,7 +79,7 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
         )
         return answer(shown, 201)
 
-    @api.put("/v1/uploads/<id:upload_id>", responses={204: None}, security=[], request_body=_BYTES)
+    @api.put("/v1/uploads/<id:upload_id>", responses={204: None}, request_body=_BYTES)
     @public
     @streamed
     def receive_upload(path: UploadPath, query: UploadQuery) -> Response:
