@@ -127,14 +127,17 @@ class Post:
 
 
 class Drain:
-    """Drains while it leads. ``round`` is for one thread, which has helpers of its own."""
+    """Drains while it leads. ``round`` is for one thread, which has helpers of its own.
 
-    def __init__(self, post: Post, leadership: Leadership) -> None:
+    A round ends soon when ``stopping`` is set.
+    """
+
+    def __init__(self, post: Post, leadership: Leadership, stopping: threading.Event) -> None:
         self._post = post
         self._leadership = leadership
         self._clock = post.desk.clock
         self._helpers = ThreadPoolExecutor(post.concurrency, "drain")
-        self._stopping = threading.Event()
+        self._stopping = stopping
         self._watch_at = self._clock()
 
     def round(self) -> Counter[Outcome] | None:
@@ -147,17 +150,12 @@ class Drain:
         return done
 
     def close(self) -> None:
-        """Begin nothing more, wait for what is under way, and let others drain."""
-        self._stopping.set()
+        """Wait for what is under way, and let others drain."""
         self._helpers.shutdown(cancel_futures=True)
         try:
             self._leadership.resign()
         except StoreError as error:
             _log.warning("the lease runs out by itself", code=error.code)
-
-    def stop(self) -> None:
-        """Have a round end soon; for any thread."""
-        self._stopping.set()
 
     # --- what there is to do
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="dsr",
-    help="Data subject requests: submit, show, list, cancel, those at risk.",
+    help="Data subject requests: submit, show, list, cancel, drain, retry, those at risk.",
     no_args_is_help=True,
 )
 
@@ -115,6 +115,47 @@ def cancel_request(request_id: RequestId) -> None:
         dsr = cancel(counter.desk, request_id, Reach(None), counter.actor)
     is_done = dsr.cancel_requested_at is None
     typer.echo(f"request {dsr.id} is {'cancelled' if is_done else 'asked to end'}")
+
+
+@app.command("drain")
+def drain_requests(
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until interrupted, as the service does.")
+    ] = False,
+) -> None:
+    """Forward what is queued to the processors, oldest first, unless another process does."""
+    from config.settings import load_settings
+    from dsr.draining import drain_all, drain_on
+    from runners.runs import owner_here
+    from schemas.errors import UsageError
+    from stores.parameters import open_parameters
+    from stores.state.sql import utc_now
+
+    settings, owner = load_settings(), owner_here()
+    if not settings.processors:
+        raise UsageError("no processor is configured: set processors, as docs/processors.md says")
+    holder = f"{owner.host}:{owner.pid}:{owner.started}"
+    with opened_state() as state:
+        parameters = open_parameters(settings.parameters)
+        work = drain_on if follow else drain_all
+        done = work(settings, state, parameters, utc_now, holder)
+    if done is None:
+        typer.echo("another process drains, such as the service: nothing was done")
+        return
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(done.items()))
+    typer.echo(counts or "nothing was due")
+
+
+@app.command("retry")
+def retry_request(request_id: RequestId) -> None:
+    """Have a parked request tried again, from the first attempt on."""
+    from dsr.changing import change
+    from dsr.forwarding import retried
+    from schemas.access import Reach
+
+    with _opened_counter() as counter:
+        dsr = change(counter.desk, request_id, Reach(None), counter.actor, retried)
+    typer.echo(f"request {dsr.id} is {dsr.status}, and no longer parked")
 
 
 @app.command("at-risk")
