@@ -83,4 +83,6 @@ def canonical(sequence: int, at: datetime, draft: AuditDraft, previous: str) -> 
         "detail": draft.detail,
         "previous": previous,
     }
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # Half a surrogate pair becomes the escape that JSON has for it.
+    return text.encode(errors="backslashreplace")

@@ -101,7 +101,7 @@ AUDIT_ENTRIES = sa.Table(
     sa.Column("organization", sa.String(255), nullable=False),
     sa.Column("action", sa.String(64), nullable=False),
     sa.Column("resource", sa.String(255), nullable=False),
-    sa.Column("detail", sa.JSON, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
     sa.Column("previous", sa.String(64), nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
     sa.Index("audit_entries_by_resource", "resource", "sequence"),

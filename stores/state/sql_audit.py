@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from schemas.access import Reach
 from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead, chained
+from stores.state.audit_rows import read_detail, written_detail
 from stores.state.database import Database, insert_into
 from stores.state.dsr_tables import AUDIT_CHECKPOINTS, AUDIT_ENTRIES
 from stores.state.sql_reach import within
@@ -102,10 +103,11 @@ def _head(connection: sa.Connection) -> AuditHead:
 
 
 def _columns(entry: AuditEntry) -> dict[str, Any]:
-    draft = {**vars(entry.draft), "detail": dict(entry.draft.detail)}
+    draft = {**vars(entry.draft), "detail": written_detail(entry.draft)}
     return {**{name: value for name, value in vars(entry).items() if name != "draft"}, **draft}
 
 
 def _entry(row: sa.Row[Any]) -> AuditEntry:
-    draft = AuditDraft(row.actor, row.organization, row.action, row.resource, row.detail)
+    detail = read_detail(row.detail)
+    draft = AuditDraft(row.actor, row.organization, row.action, row.resource, detail)
     return AuditEntry(row.sequence, row.at, draft, row.previous, row.hash)

@@ -22,6 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from schemas.access import Reach
 from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead, chained
 from schemas.errors import StoreUnavailable
+from stores.state.audit_rows import read_detail, written_detail
 from stores.state.dynamo.contention import done
 from stores.state.dynamo.items import (
     Item,
@@ -178,7 +179,8 @@ def _moved(before: AuditHead, after: AuditHead) -> Write:
 
 def _kept(entry: AuditEntry) -> Write:
     item: Item = {
-        **encoded(entry.draft),
+        **vars(entry.draft),
+        "detail": written_detail(entry.draft),
         "pk": _ENTRIES,
         "sk": digits(entry.sequence),
         "sequence": entry.sequence,
@@ -192,7 +194,9 @@ def _kept(entry: AuditEntry) -> Write:
 
 
 def _entry(item: Item) -> AuditEntry:
-    draft = decoded(AuditDraft, item)
+    actor, organization, action = item["actor"], item["organization"], item["action"]
+    detail = read_detail(item["detail"])
+    draft = AuditDraft(actor, organization, action, item["resource"], detail)
     at = time_of(item["at"])
     return AuditEntry(item["sequence"], at, draft, item["previous"], item["hash"])
 
