@@ -170,8 +170,15 @@ def _pool(
         timeout=limits,
         maxsize=connections,
         block=True,
-        ssl_context=ssl.create_default_context(cafile=ca_file),
+        ssl_context=_trusting(ca_file),
     )
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError:
+        raise UsageError(f"processors: ca_file {str(ca_file)!r} holds no certificates") from None
 
 
 def _headers(authorization: str | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Processors, built from the settings. Does no I/O."""
+"""Processors, built from the settings. Nobody is called, and no secret is read yet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def open_processors(
     parameters: ParameterStore,
     clock: Clock | None = None,
 ) -> dict[str, ProcessorClient]:
-    """The processors by name, in the settings' order. Raises ``UsageError`` for a bad address."""
+    """The processors by name, in the settings' order.
+
+    Raises ``UsageError`` for an address, or a file of certificates, that cannot be used.
+    """
     now = clock or SystemClock()
     return {name: open_processor(name, one, parameters, now) for name, one in sections.items()}
 
