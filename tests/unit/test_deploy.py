@@ -12,7 +12,7 @@ import pytest
 import typer
 import yaml
 
-from config.settings import Settings
+from config.settings import ServiceSection, Settings, load_settings
 from runners.cli import build_app
 from runners.engines.versions import FLINK, SPARK
 from tests.unit.test_docs import anchors
@@ -23,6 +23,8 @@ MANIFESTS = sorted(DEPLOY.rglob("*.yaml"))
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
 RUNBOOK = (DEPLOY / "README.md").read_text("utf-8")
 ENGINES = ("flink", "spark")
+THREADS_END_WITHIN = 5
+"""Seconds, as the settings of gunicorn have it, which cannot be imported twice."""
 
 
 def of_setup(name: str) -> Any:
@@ -152,6 +154,50 @@ def test_delivery_and_workers_name_sparks_master_as_its_service() -> None:
     assert option("--spark-master", folder) == worker[-1] == url
     assert master[master.index("--port") + 1] == str(ports["spark"])
     assert master[master.index("--webui-port") + 1] == str(ports["pages"])
+
+
+def service_pod() -> dict[str, Any]:
+    (found,) = [one for one in objects(DEPLOY / "service") if one["kind"] == "Deployment"]
+    spec: dict[str, Any] = found["spec"]["template"]["spec"]
+    return spec
+
+
+@pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe", "readinessProbe"])
+def test_probes_of_the_service_ask_what_is_told_of_its_health(probe: str) -> None:
+    (container,) = service_pod()["containers"]
+    path = container[probe]["httpGet"]["path"]
+    assert path == ("/readyz" if probe == "readinessProbe" else "/healthz")
+    assert f"`GET {path}`" in (ROOT / "docs" / "service.md").read_text("utf-8")
+
+
+def test_service_listens_where_it_is_asked() -> None:
+    (container,) = service_pod()["containers"]
+    (port,) = container["ports"]
+    assert container["args"][container["args"].index("--port") + 1] == str(port["containerPort"])
+    asked = [part["port"] for part in parts(container) if "path" in part and "port" in part]
+    backends = [
+        part["port"]["name"] for part in parts(objects()) if isinstance(part.get("port"), dict)
+    ]
+    assert {*asked, *backends} == {port["name"]}
+
+
+def test_service_is_given_the_time_that_it_takes_to_end() -> None:
+    takes = ServiceSection().shutdown_seconds + THREADS_END_WITHIN
+    assert service_pod()["terminationGracePeriodSeconds"] > takes
+
+
+def test_service_of_the_cluster_starts_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    (container,) = service_pod()["containers"]
+    for one in container["env"]:
+        monkeypatch.setenv(one["name"], one["value"])
+    monkeypatch.setenv("LETHE_SERVICE__HOST", "0.0.0.0")
+    load_settings().service.require_keys()
+
+
+def test_ingress_takes_every_body_that_the_service_takes() -> None:
+    (ingress,) = [one for one in objects() if one["kind"] == "Ingress"]
+    most = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
+    assert int(most.removesuffix("m")) * 1024**2 >= ServiceSection().limits.body_bytes
 
 
 def test_services_and_workloads_select_pods_that_there_are() -> None:
