@@ -55,14 +55,14 @@ class Alerts:
         now = self._clock()
         for name in names:
             since, key = outages.since(name), f"outage:{name}"
-            if since is None:
+            if outages.is_well(name):
                 self._memory.forget(key)
                 self._memory.forget(f"{key}:told")
-                continue
-            # Kept, as a drain that takes over begins to count anew.
-            began = self._memory.remember(key, since)
-            if now - began >= after:
-                self.tell(_outage_alert(name, began, now))
+            elif since is not None:
+                # A drain that takes over counts on from what the one before it knew.
+                began = self._memory.remember(key, since)
+                if now - began >= after:
+                    self.tell(_outage_alert(name, began, now))
 
     def tell_of_deadlines(self, requests: DsrStore, days: Sequence[int]) -> None:
         """Tell of open requests that have so many days left or fewer, once for each number."""

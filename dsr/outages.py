@@ -36,6 +36,7 @@ class Outages:
         self._clock = clock
         self._lock = threading.Lock()
         self._troubles: dict[str, _Trouble] = {}
+        self._well: set[str] = set()
 
     def may_ask(self, name: str) -> bool:
         """Whether the processor is not paused now."""
@@ -48,13 +49,19 @@ class Outages:
             if isinstance(error, Unreachable | Misconfigured | Throttled):
                 known = self._troubles.get(name, _Trouble(self._clock()))
                 self._troubles[name] = self._worse(known, error)
+                self._well.discard(name)
             else:
                 self._troubles.pop(name, None)
+                self._well.add(name)
 
     def since(self, name: str) -> datetime | None:
         """Since when it has not answered; None if it did the last time."""
         trouble = self._troubles.get(name)
         return None if trouble is None else trouble.since
+
+    def is_well(self, name: str) -> bool:
+        """Whether it answered the last time; False also if it was not asked yet."""
+        return name in self._well
 
     def any_paused(self) -> bool:
         return any(not self.may_ask(name) for name in list(self._troubles))

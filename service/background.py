@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from service.bootstrap import Wiring
+from service.dispatch import drain_task
 from service.dispatch import task as dispatch
 from service.errors import places_of
 
@@ -15,6 +16,7 @@ Task = Callable[[Wiring], None]
 
 TASKS: dict[str, Task] = {
     "dispatch": dispatch.run,
+    "drain": drain_task.run,
 }
 """By name: what runs until ``wiring.closing`` is set, and then returns soon."""
 
