@@ -43,10 +43,12 @@ class AuditBroken(StoreError):
     code = "audit_broken"
 
 
-def checkpoint_if_due(log: AuditLog, keys: AuditKeys, now: datetime) -> AuditCheckpoint | None:
-    """Sign the log if that is due. Raises as ``checkpoint``."""
+def checkpoint_if_due(
+    log: AuditLog, keys: Callable[[], AuditKeys], now: datetime
+) -> AuditCheckpoint | None:
+    """Sign the log if that is due, by keys that are asked for then. Raises as ``checkpoint``."""
     last, head = log.newest_checkpoint(), log.head()
-    return checkpoint(log, keys, now) if _is_due(last, head, now) else None
+    return checkpoint(log, keys(), now) if _is_due(last, head, now) else None
 
 
 def checkpoint(log: AuditLog, keys: AuditKeys, now: datetime) -> AuditCheckpoint:

@@ -8,15 +8,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 
+from schemas.audit import AuditDraft
+from schemas.dsr import Dsr
 from schemas.jobs import JobQuery, PartProgress
 from schemas.requests import Counted
-from tests.integration.state.records import ALL, AnyState, job, opened
+from tests.dsr_requests import a_request
+from tests.integration.state.records import ALL, AnyState, job, opened, there
 
 THREADS = 16
 COUNTS = 500
 JOBS = 30
+REQUESTS = 15
 
 
 def add_once(state: AnyState) -> None:
@@ -47,10 +52,41 @@ def change(state: AnyState) -> None:
             print(number, flush=True)
 
 
+def ask(state: AnyState) -> None:
+    """Add requests."""
+    for _ in range(REQUESTS):
+        _added(state)
+
+
+def change_requests(state: AnyState) -> None:
+    """Add and change requests for ever."""
+    for number in count(1):
+        dsr = _added(state)
+        for attempt in range(3):
+            tried = replace(dsr.forwarding, attempts=attempt)
+            dsr = there(
+                state.dsr.change(replace(dsr, forwarding=tried), _draft(dsr, dsr.version + 1))
+            )
+        print(number, flush=True)
+
+
+def _added(state: AnyState) -> Dsr:
+    dsr = a_request()
+    dsr = replace(dsr, subjects=(dsr.id.replace("-", "") * 2,))
+    state.dsr.add([dsr], [_draft(dsr, 1)])
+    return dsr
+
+
+def _draft(dsr: Dsr, version: int) -> AuditDraft:
+    return AuditDraft(sys.argv[3], "org-1", "dsr.changed", f"dsr:{dsr.id}", {"version": version})
+
+
 TASKS: dict[str, Callable[[AnyState], None]] = {
     "add_once": add_once,
     "count_requests": count_requests,
     "change": change,
+    "ask": ask,
+    "change_requests": change_requests,
 }
 
 
