@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def addresses(text: str) -> set[str]:
 
 
 def served(client: Client) -> set[str]:
-    paths = client(None).get("/openapi/openapi.json").json["paths"]
+    paths = json.loads(client(None).get("/openapi/openapi.json").data)["paths"]
     told = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     return {re.sub(r"\{\w+\}", "{}", address) for address in told}
 
