@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from werkzeug.exceptions import HTTPException
 
-from schemas.errors import Invalid, LetheError, RequestError
+from schemas.errors import Invalid, LetheError, RequestError, StoreFull
 from service.answers import answer
 from service.bootstrap import Wiring
 from service.context import correlation_id
@@ -55,6 +55,9 @@ _MESSAGES: Mapping[int, str] = {
 _KEPT_HEADERS = ("Allow", "Content-Range", "WWW-Authenticate", "Retry-After")
 _RETRY_AFTER = 5
 """Seconds after which to come back when nobody knows better."""
+
+_ROOM_AFTER = 60
+"""Seconds after which to look whether somebody has made room."""
 
 
 class ErrorDetail(BaseModel):
@@ -134,6 +137,9 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, LetheError) and error.retryable:
         message = "something that this needs does not answer: try again soon"
         return Fault(503, error.code, message, headers={"Retry-After": str(_RETRY_AFTER)})
+    if isinstance(error, StoreFull):
+        message = "there is no room left here to keep this: try again when there is"
+        return Fault(503, error.code, message, headers={"Retry-After": str(_ROOM_AFTER)})
     message = "something went wrong here: quote the correlation id when you report it"
     return Fault(500, "internal", message)
 

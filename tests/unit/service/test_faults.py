@@ -20,6 +20,7 @@ from schemas.errors import (
     LetheError,
     NotAuthenticated,
     RateLimited,
+    StoreFull,
     StoreUnavailable,
     UsageError,
 )
@@ -53,6 +54,12 @@ def told(value: Any) -> str:
         fault = fault_of(invalid(error, frozenset({"pets", "names", "count", "kind", "id"})))
         return str(fault.body("c-1", AT))
     return ""
+
+
+def test_a_full_disk_is_no_mistake_and_its_place_is_not_told() -> None:
+    fault = fault_of(StoreFull("/srv/files: No space left on device"))
+    assert (fault.status, fault.code, fault.headers["Retry-After"]) == (503, "store_full", "60")
+    assert "/srv" not in fault.message
 
 
 def test_request_error_is_told_as_it_is() -> None:
