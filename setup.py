@@ -59,6 +59,7 @@ TEST_REQUIRES = [
     "moto[server]>=5.2,<6",
     "mypy>=1.18,<3",
     "openapi-spec-validator>=0.9,<0.10",
+    "pytest-xdist>=3.8,<4",
     "pytest>=9,<10",
     "ruff>=0.14,<1",
     "schemathesis>=4.32,<5",

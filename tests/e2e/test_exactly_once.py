@@ -288,14 +288,16 @@ def test_a_kill_on_s3_at_a_random_instant_loses_and_doubles_nothing(
 
 
 def test_work_folders_outside_the_lake_are_cleared_after_a_kill(
-    few_inputs: Inputs, bucket: Bucket
+    few_inputs: Inputs, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die() -> None:
         dying(MultipartWriter, "close", 2, after=True)
         run(few_inputs.paths, bucket.lake.store)
 
-    before = set(Path(tempfile.gettempdir()).glob("lethe-*"))
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     in_child(die)
-    assert set(Path(tempfile.gettempdir()).glob("lethe-*")) - before
+    assert list(folder.glob("lethe-*"))
     in_child(lambda: run(few_inputs.paths, bucket.lake.store))
-    assert set(Path(tempfile.gettempdir()).glob("lethe-*")) == before
+    assert not list(folder.glob("lethe-*"))
