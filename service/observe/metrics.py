@@ -87,6 +87,11 @@ class Metrics:
         self._callbacks = self._counter(
             "lethe_dsr_callbacks_total", "Callbacks of processors, by outcome.", ["outcome"]
         )
+        self._submissions = self._counter(
+            "lethe_dsr_submissions_total",
+            "Data subject requests submitted, by type and result.",
+            ["type", "result"],
+        )
 
     def count_operation(self, measured: Measured) -> None:
         """The sink of the operations monitor."""
@@ -110,6 +115,10 @@ class Metrics:
     def count_callback(self, outcome: str) -> None:
         """What became of a processor's callback: an ``Outcome``, or the check that it failed."""
         self._callbacks.labels(outcome).inc()
+
+    def count_submission(self, kind: str, result: str) -> None:
+        """What became of a data subject request: its status, or the code of an error."""
+        self._submissions.labels(kind, result).inc()
 
     def cache_listener(self, cache: str) -> Callable[[str], None]:
         """What a cache of this name tells of its look-ups."""

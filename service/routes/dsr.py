@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -19,7 +21,7 @@ from dsr.review import Verdict, review
 from dsr.submit import Submitter, request_id_of, submit
 from schemas.access import Action, Principal, Reach, Resource
 from schemas.dsr import Dsr, DsrCursor, Particulars
-from schemas.errors import Forbidden, RequestError
+from schemas.errors import Forbidden, LetheError, RequestError
 from service.answers import answer
 from service.bootstrap import Wiring
 from service.context import correlation_id, principal, reach
@@ -66,7 +68,41 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
     """The routes."""
     api = feature(KIND, "Data subject requests", "Erasure, access and portability, by deadline.")
     desk = open_desk(wiring.settings.dsr, wiring.state, wiring.parameters, wiring.clock)
+    _submitting(api, wiring, Intake(desk, wiring.observer.metrics.count_submission))
+    _looking_up(api, desk)
+    _changing(api, desk)
+    return api
 
+
+@dataclass(frozen=True)
+class Intake:
+    """Takes requests in; ``count`` is told of each one's type and what became of it."""
+
+    desk: Desk
+    count: Callable[[str, str], None]
+
+    def take(self, item: NewDsr, submitter: Submitter, request_id: str) -> Mapping[str, Any]:
+        """The new request as it is shown. Raises what ``submit`` raises."""
+        try:
+            dsr = submit(self.desk, item.order(), submitter, request_id)
+        except LetheError as error:
+            self.count(item.type, error.code)
+            raise
+        self.count(item.type, dsr.status.value)
+        return shown(dsr, self.desk.clock())
+
+    def take_one_of_several(
+        self, item: NewDsr, submitter: Submitter, request_id: str
+    ) -> Mapping[str, Any]:
+        """What became of an item, as ``DsrBulkResult`` has it."""
+        try:
+            taken = self.take(item, submitter, request_id)
+        except RequestError as error:
+            return _refused(error, self.desk.clock())
+        return {"status": 202, "result": taken, "error": None}
+
+
+def _submitting(api: APIBlueprint, wiring: Wiring, intake: Intake) -> None:
     @api.post("/v1/dsr", responses={202: DsrShown, 409: ErrorBody})
     def submit_dsr(body: NewDsr) -> Response:
         """Submit a request; it goes to the processor, or waits for a reviewer if it is risky."""
@@ -74,8 +110,8 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
         attempt = wiring.idempotency.attempt(request, principal())
 
         def work() -> Response:
-            dsr = submit(desk, body.order(), submitter, request_id_of(attempt.created_id()))
-            return answer(shown(dsr, desk.clock()), 202, {"Location": f"/v1/dsr/{dsr.id}"})
+            taken = intake.take(body, submitter, request_id_of(attempt.created_id()))
+            return answer(taken, 202, {"Location": f"/v1/dsr/{taken['id']}"})
 
         return wiring.idempotency.once(attempt, work)
 
@@ -86,14 +122,17 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
         attempt = wiring.idempotency.attempt(request, principal())
 
         def work() -> Response:
+            ids = (request_id_of(attempt.created_id(place)) for place in range(len(body.items)))
             results = [
-                _one(desk, item, submitter, request_id_of(attempt.created_id(index)))
-                for index, item in enumerate(body.items)
+                intake.take_one_of_several(item, submitter, request_id)
+                for item, request_id in zip(body.items, ids, strict=True)
             ]
             return answer({"results": results}, 207)
 
         return wiring.idempotency.once(attempt, work)
 
+
+def _looking_up(api: APIBlueprint, desk: Desk) -> None:
     @api.get("/v1/dsr", responses={200: DsrsPage})
     def list_dsrs(query: DsrsQuery) -> Response:
         """List requests, newest first; by email rather with `POST /v1/dsr:search`."""
@@ -127,6 +166,16 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
             return answer(shown(dsr, desk.clock()))
         return answer(in_full(dsr, _opened(desk, dsr), desk.clock()))
 
+    @api.get("/v1/dsr/<id:request_id>/audit", responses={200: DsrHistory})
+    def get_dsr_audit(path: DsrPath) -> Response:
+        """Show what was done with a request, by the audit log."""
+        within, audited = reach(Resource.DSR, Action.READ), reach(Resource.AUDIT, Action.READ)
+        entries = [*history(desk, path.request_id, within, audited, _MOST_ENTRIES + 1)]
+        page = Page.of(entries, _MOST_ENTRIES)
+        return answer({"items": [*map(shown_entry, page.items)], "more": page.more})
+
+
+def _changing(api: APIBlueprint, desk: Desk) -> None:
     @api.delete("/v1/dsr/<id:request_id>", responses={202: DsrShown, 409: ErrorBody})
     def cancel_dsr(path: DsrPath) -> Response:
         """Cancel a request: at once, or by its processor as long as that has not begun."""
@@ -148,16 +197,6 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
         verdict = Verdict(body.decision == "approve", body.reason)
         dsr = review(desk, path.request_id, within, principal().subject, verdict)
         return answer(shown(dsr, desk.clock()))
-
-    @api.get("/v1/dsr/<id:request_id>/audit", responses={200: DsrHistory})
-    def get_dsr_audit(path: DsrPath) -> Response:
-        """Show what was done with a request, by the audit log."""
-        within, audited = reach(Resource.DSR, Action.READ), reach(Resource.AUDIT, Action.READ)
-        entries = [*history(desk, path.request_id, within, audited, _MOST_ENTRIES + 1)]
-        page = Page.of(entries, _MOST_ENTRIES)
-        return answer({"items": [*map(shown_entry, page.items)], "more": page.more})
-
-    return api
 
 
 def _submitter() -> Submitter:
@@ -192,16 +231,13 @@ def _opened(desk: Desk, dsr: Dsr) -> Particulars | None:
         return None
 
 
-def _one(desk: Desk, item: NewDsr, submitter: Submitter, request_id: str) -> Mapping[str, Any]:
-    """What becomes of one item."""
-    try:
-        dsr = submit(desk, item.order(), submitter, request_id)
-    except RequestError as error:
-        fault = fault_of(error)
-        body = ErrorBody.model_validate(fault.body(correlation_id(), desk.clock()))
-        result = DsrBulkResult(status=fault.status, error=body.error)
-        return result.model_dump(mode="json", by_alias=True)
-    return {"status": 202, "result": shown(dsr, desk.clock()), "error": None}
+def _refused(error: RequestError, now: datetime) -> Mapping[str, Any]:
+    """What is said of an item that was refused."""
+    fault = fault_of(error)
+    body = ErrorBody.model_validate(fault.body(correlation_id(), now))
+    return DsrBulkResult(status=fault.status, error=body.error).model_dump(
+        mode="json", by_alias=True
+    )
 
 
 def _page(desk: Desk, query: DsrsQuery | DsrSearch) -> Response:

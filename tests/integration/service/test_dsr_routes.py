@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -349,3 +350,16 @@ def test_what_is_out_of_reach_is_answered_as_what_does_not_exist(
     for body in (theirs, nobodys):
         del body["error"]["correlationId"], body["error"]["timestamp"]
     assert theirs == nobodys
+
+
+def test_submissions_are_counted_by_type_and_result(client: Client, privacy: FlaskClient) -> None:
+    for body in (DELETE, DELETE, {"type": "export", "email": "canary"}, RISKY):
+        privacy.post("/v1/dsr", json=body)
+    text = client(ADMIN).get("/metrics").text
+    found = re.findall(r'lethe_dsr_submissions_total{result="(\w+)",type="(\w+)"} 1\.0', text)
+    assert {*found} == {
+        ("queued", "gdpr_delete"),
+        ("conflict", "gdpr_delete"),
+        ("invalid", "export"),
+        ("held", "gdpr_delete"),
+    }
