@@ -6,7 +6,6 @@ goes by ``failover``, or is told apart by a question afterwards.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -54,7 +53,7 @@ from stores.processors.port import Accepted, Earlier
 from stores.processors.region import Region
 from stores.processors.support import Supported
 from stores.processors.verdict import Undelivered
-from stores.streams.backoff import Clock
+from stores.streams.backoff import Clock, pause
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
@@ -157,7 +156,7 @@ class ProcessorClient:
             return self._look_up(step.region, request_id, budget)
         if isinstance(step, Send):
             return self._send(step.region, request_id, body, budget)
-        seconds = random.uniform(0, FIRST_PAUSE * 5) if step.seconds is None else step.seconds
+        seconds = pause(step.failures) if step.seconds is None else step.seconds
         return Waited(self._repeats.may_repeat() and budget.pause(seconds))
 
     def _send(self, region: str, request_id: str, body: bytes, budget: TimeBudget) -> Outcome:

@@ -41,9 +41,10 @@ class Send:
 
 @dataclass(frozen=True)
 class Pause:
-    """Wait for so long, or as long as is usual: whether there ``Waited`` was time for it."""
+    """Wait for so long, or as long as is usual after so many failures: ``Waited``."""
 
     seconds: float | None = None
+    failures: int = 1
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Submission:
             if accepted is not None:
                 return accepted
         for round_ in range(self._rules.attempts):
-            if round_ > 0 and not (yield from self._pause()):
+            if round_ > 0 and not (yield from self._pause(round_)):
                 break
             accepted = yield from self._go_round()
             if accepted is not None:
@@ -220,12 +221,12 @@ class Submission:
         outcome = yield Ask(region)
         return _late(region, outcome) if isinstance(outcome, Found) else None
 
-    def _pause(self) -> Generator[Step, Outcome, bool]:
+    def _pause(self, failures: int) -> Generator[Step, Outcome, bool]:
         """Whether it makes sense to go round again, and there was time to wait before."""
         transient = any(isinstance(error, Unreachable | Throttled) for error in self._errors)
         if self._in_doubt is None and not transient:
             return False
-        return (yield Pause(self._wish())) == Waited(True)
+        return (yield Pause(self._wish(), failures)) == Waited(True)
 
     def _wish(self) -> float | None:
         last = self._errors[-1]

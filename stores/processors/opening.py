@@ -18,7 +18,7 @@ from stores.resilience.breaker_metrics import breaker_listener
 from stores.streams.backoff import Clock, SystemClock
 
 _WINDOW = 20
-_OPEN_SECONDS = 15.0
+_OPEN_SECONDS = 5.0
 
 
 def open_processors(

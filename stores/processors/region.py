@@ -151,5 +151,5 @@ class Region:
             self._manners.breaker.succeeded(permit, seconds)
         if reply.used_percent is not None and reply.is_good:
             self._manners.pace.note(reply.used_percent)
-        if reply.status in {verdict.BUSY, verdict.AWAY} and reply.retry_after is not None:
-            self._manners.pace.hold(reply.retry_after)
+        if reply.status == verdict.BUSY:
+            self._manners.pace.hold(reply.retry_after or verdict.USUAL_WAIT)

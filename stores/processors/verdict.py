@@ -25,7 +25,7 @@ USUAL_WAIT = 60.0
 """Seconds to leave a processor alone that wants fewer calls and does not say for how long."""
 
 BUSY = 429
-AWAY = 503
+_AWAY = 503
 _NOT_US = {401, 403, 405, 407}
 
 
@@ -45,7 +45,7 @@ def about_request(label: str, reply: Reply) -> Reply:
         raise Undelivered(throttled(label, reply.retry_after or USUAL_WAIT))
     if status >= 500 or status == 408:
         error = Unreachable(f"{label}: answers with status {status}", status=status)
-        raise Undelivered(error, may_have_arrived=status != AWAY)
+        raise Undelivered(error, may_have_arrived=status != _AWAY)
     if status in _NOT_US:
         raise Undelivered(misconfigured(label, f"answers {status}: look at its credentials"))
     if status < 200 or 300 <= status < 400:

@@ -109,7 +109,7 @@ def test_what_stays_unknown_is_unsettled() -> None:
 def test_doubt_is_not_lifted_by_a_refused_connection() -> None:
     script = [
         (Send("eu"), Lost(DOWN)), (Ask("eu"), Absent()), (Pause(), Waited(True)),
-        (Send("eu"), NotTaken(DOWN)), (Pause(), Waited(False)),
+        (Send("eu"), NotTaken(DOWN)), (Pause(failures=2), Waited(False)),
     ]  # fmt: skip
     with pytest.raises(Unsettled):
         talk(script, submission())
