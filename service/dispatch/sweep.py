@@ -85,11 +85,14 @@ class Sweep:
                     self._files.delete(info.key)
 
 
-class Hourly:
+class Recurring:
     """Has ``work`` done in a thread of its own, when it is due and the last time is over."""
 
-    def __init__(self, work: Callable[[], object], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, work: Callable[[], object], every: timedelta, clock: Callable[[], datetime]
+    ) -> None:
         self._work = work
+        self._every = every
         self._clock = clock
         self._due_at = clock()
         self._thread: threading.Thread | None = None
@@ -98,7 +101,7 @@ class Hourly:
         """Begin if it is time; returns at once."""
         if self._clock() < self._due_at or (self._thread is not None and self._thread.is_alive()):
             return
-        self._due_at = self._clock() + SWEEP_EVERY
+        self._due_at = self._clock() + self._every
         self._thread = threading.Thread(target=self._guarded, daemon=True, name="sweep")
         self._thread.start()
 

@@ -6,15 +6,24 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 
+import structlog
+
 from dsr.desk import open_desk
 from dsr.minimise import minimise
 from runners.launcher import ProcessLauncher
 from runners.runs import owner_here, state_folder, state_of
 from service.bootstrap import Wiring
 from service.dispatch.dispatcher import Dispatcher, Post
-from service.dispatch.sweep import Hourly, Kept, Sweep
+from service.dispatch.sweep import SWEEP_EVERY, Kept, Recurring, Sweep
 from service.enrichment.uploads import Uploads
+from stores.audit_keys import audit_keys
+from stores.checkpoints import AuditBroken, checkpoint_if_due
 from stores.state.service_port import Stores
+
+SIGN_EVERY = timedelta(minutes=1)
+"""How often it is looked whether the audit log is to be signed."""
+
+_log = structlog.get_logger()
 
 
 def run(wiring: Wiring) -> None:
@@ -40,16 +49,31 @@ def post_of(wiring: Wiring, state: Stores) -> Post:
 
 
 def _clearing(wiring: Wiring, state: Stores) -> Callable[[], None]:
-    """What is done hourly, each on its own: one that fails keeps no other from its work."""
+    """What is done now and then, each on its own: one that fails keeps no other from its work."""
     desk = open_desk(wiring.settings.dsr, state, wiring.parameters, wiring.clock)
-    works = (_sweep(wiring, state), lambda: minimise(desk))
-    due = [Hourly(work, wiring.clock) for work in works]
+    due = [
+        Recurring(_sweep(wiring, state), SWEEP_EVERY, wiring.clock),
+        Recurring(lambda: minimise(desk), SWEEP_EVERY, wiring.clock),
+        Recurring(_signing(wiring, state), SIGN_EVERY, wiring.clock),
+    ]
 
     def clear() -> None:
-        for hourly in due:
-            hourly()
+        for recurring in due:
+            recurring()
 
     return clear
+
+
+def _signing(wiring: Wiring, state: Stores) -> Callable[[], None]:
+    """Signs how far the audit log is, if that is due, unless it is not whole."""
+
+    def sign() -> None:
+        try:
+            checkpoint_if_due(state.audit, lambda: audit_keys(wiring.parameters), wiring.clock())
+        except AuditBroken as error:
+            _log.error("the audit log is not signed any more", reason=error.message)
+
+    return sign
 
 
 def _sweep(wiring: Wiring, state: Stores) -> Sweep:

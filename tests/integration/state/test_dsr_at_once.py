@@ -49,7 +49,7 @@ def test_of_many_who_add_the_same_one_does(state: AnyState) -> None:
         try:
             state.dsr.add([dsr], [draft(number)])
         except OpenRequestExists as refused:
-            return refused.details["request_id"] == dsr.id
+            return bool(refused.details["request_id"] == dsr.id)
         return True
 
     assert by_all(work).count(True) == 1
