@@ -37,6 +37,7 @@ from service.routes import (
     health,
     metrics,
     opendsr_callbacks,
+    opendsr_processor,
     runs,
     uploads,
 )
@@ -62,6 +63,7 @@ FEATURES: tuple[Callable[[Wiring], APIBlueprint | Blueprint], ...] = (
     uploads.blueprint,
     dsr.blueprint,
     opendsr_callbacks.blueprint,
+    opendsr_processor.blueprint,
     sockets.blueprint,
 )
 

@@ -51,6 +51,17 @@ def too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body is larger than the {limit:,} bytes that are taken", limit=limit)
 
 
+def raw_body(limit: int) -> bytes:
+    """All bytes of a body as they came, for a view that is ``@streamed``. Raises ``TooLarge``."""
+    request.max_content_length = limit + 1
+    if request.content_length is not None and request.content_length > limit:
+        raise too_large(limit)
+    content = request.get_data(cache=False)
+    if len(content) > limit:
+        raise too_large(limit)
+    return content
+
+
 def check_structure(body: bytes, depth: int, values: int) -> None:
     """Raise if JSON nests deeper or holds more values than this, or a NUL, which no database keeps.
 

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from flask import Request
 
 from config.settings import Settings
+from dsr.answers import Signers
+from dsr.callbacks import roots_of
 from runners.runs import state_folder, state_of
 from schemas.access import Principal
 from service.idempotency import Idempotency
@@ -56,6 +58,7 @@ def wire(settings: Settings) -> Wiring:
     settings.service.require_keys()
     service = settings.service
     parameters = open_parameters(settings.parameters)
+    check_keys(settings, parameters)
     pseudonyms = Pseudonyms.of_parameters(parameters)
     state = state_of(settings)
     observer = Observer.of(service.observe, state.jobs, utc_now)
@@ -74,6 +77,16 @@ def wire(settings: Settings) -> Wiring:
         idempotency=Idempotency(state.idempotency, pseudonyms, service.idempotency),
         observer=observer,
     )
+
+
+def check_keys(settings: Settings, parameters: ParameterStore) -> None:
+    """Raise ``UsageError`` if answers could not be signed, or no callback could be believed.
+
+    A service that could not is not to start.
+    """
+    Signers(settings.opendsr, parameters).current()
+    if settings.callbacks.processors:
+        roots_of(settings.callbacks)
 
 
 def utc_now() -> datetime:

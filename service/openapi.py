@@ -28,6 +28,7 @@ SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 _SCHEMES: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+    "basic": {"type": "http", "scheme": "basic"},
 }
 _ERRORS: dict[int | str, Any] = dict.fromkeys(
     (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429, 500, 503), ErrorBody

@@ -14,7 +14,7 @@ from dsr.signing import OPENDSR, OPENGDPR
 from dsr.verification import CallbackRefused
 from schemas.errors import NotAuthenticated
 from schemas.opendsr.wire import Malformed
-from service.bodies import streamed, too_large
+from service.bodies import raw_body, streamed
 from service.bootstrap import Wiring
 from service.context import public
 from service.errors import ErrorBody
@@ -51,7 +51,7 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
 
     def receive() -> Response:
         try:
-            outcome = receiver.receive(_signature(), _raw_body())
+            outcome = receiver.receive(_signature(), raw_body(LARGEST))
         except CallbackRefused as error:
             count(error.check)
             _log.warning("callback refused", check=error.check.value, cause=error.cause)
@@ -83,14 +83,3 @@ def _signature() -> dict[str, str]:
     """The headers that say who signed; one that comes twice is none that can be right."""
     names = (OPENDSR.domain, OPENDSR.signature, OPENGDPR.domain, OPENGDPR.signature)
     return {name: request.headers[name] for name in names if name in request.headers}
-
-
-def _raw_body() -> bytes:
-    """The bytes that are signed, before anybody has read anything in them."""
-    request.max_content_length = LARGEST + 1
-    if request.content_length is not None and request.content_length > LARGEST:
-        raise too_large(LARGEST)
-    body = request.get_data(cache=False)
-    if len(body) > LARGEST:
-        raise too_large(LARGEST)
-    return body

@@ -12,7 +12,16 @@ from openapi_spec_validator import validate
 from tests.integration.service.principals import Client
 
 METHODS = {"get", "post", "put", "delete", "patch"}
-OPEN = {"/healthz", "/readyz", "/v1/uploads/{upload_id}"}
+SIGNED = {"/v1/dsr/callbacks/opendsr", "/opengdpr_callbacks"}
+OPEN = {
+    "/healthz",
+    "/readyz",
+    "/v1/uploads/{upload_id}",
+    "/opendsr/v3/discovery",
+    "/opendsr/v3/certificate",
+    *SIGNED,
+}
+OPENDSR = ("/opendsr/", "/opengdpr_requests")
 
 
 @pytest.fixture
@@ -44,7 +53,8 @@ def test_operations_say_what_they_do_and_answer(document: Any) -> None:
 def test_operations_need_a_token_or_a_key(document: Any) -> None:
     for path, operation in operations(document):
         if path not in OPEN:
-            assert operation["security"] == [{"bearer": []}, {"apiKey": []}], path
+            basic = [{"basic": []}] if path.startswith(OPENDSR) else []
+            assert operation["security"] == [*basic, {"bearer": []}, {"apiKey": []}], path
 
 
 def test_errors_are_declared_in_one_shape(document: Any) -> None:
@@ -52,7 +62,10 @@ def test_errors_are_declared_in_one_shape(document: Any) -> None:
         for status, response in operation["responses"].items():
             if status.startswith("4"):
                 schema = response["content"]["application/json"]["schema"]
-                assert schema == {"$ref": "#/components/schemas/ErrorBody"}, (path, status)
+                # The framework refuses a method before it knows whose address that is.
+                is_opendsr = path.startswith(OPENDSR) and status != "405"
+                shape = "OpendsrError" if is_opendsr else "ErrorBody"
+                assert schema == {"$ref": f"#/components/schemas/{shape}"}, (path, status)
 
 
 def test_parameters_of_paths_are_declared(document: Any) -> None:

@@ -12,11 +12,12 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from config.settings import Settings, load_settings
+from config.settings import CallbackPeerSection, CallbacksSection, load_settings
 from dsr.signing import OPENGDPR
 from schemas.access import Reach
 from schemas.audit import AuditDraft
 from schemas.dsr import Dsr, DsrStatus, Forwarding
+from schemas.errors import UsageError
 from service.app import create_app
 from service.bootstrap import Wiring, wire
 from service.routes.opendsr_callbacks import LEGACY_PATH, PATH
@@ -36,29 +37,38 @@ def host() -> Iterator[CertificateHost]:
         yield running
 
 
-@pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: CertificateHost) -> Settings:
-    monkeypatch.setenv("LETHE_ENV", "test")
-    (tmp_path / "roots.pem").write_bytes(pem_of(PKI.root.certificate))
-    peer = {"domain": DOMAIN, "certificate_url": host.url}
-    return load_settings(
-        state={"folder": tmp_path / "state"},
-        parameters={"source": "file", "folder": tmp_path / "keys"},
+def callbacks_of(roots: Path, url: str) -> CallbacksSection:
+    peer = CallbackPeerSection(domain=DOMAIN, certificate_url=url)
+    return CallbacksSection(urls=(OURS,), roots=roots, processors={"example": peer})
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("roots") / "roots.pem"
+    path.write_bytes(pem_of(PKI.root.certificate))
+    return path
+
+
+@pytest.fixture(scope="module")
+def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wiring]:
+    """Everything but the settings of callbacks, for all tests of this module."""
+    folder = tmp_path_factory.mktemp("callbacks")
+    settings = load_settings(
+        env="test",
+        state={"folder": folder / "state"},
+        parameters={"source": "file", "folder": folder / "keys"},
         outbound={"plain_http": True, "networks": ["127.0.0.0/8"]},
-        callbacks={
-            "urls": [OURS],
-            "roots": tmp_path / "roots.pem",
-            "processors": {"example": peer},
-        },
     )
-
-
-@pytest.fixture
-def wiring(settings: Settings) -> Iterator[Wiring]:
     built = replace(wire(settings), clock=lambda: NOW)
     yield built
     built.closing.set()
     built.state.close()
+
+
+@pytest.fixture
+def wiring(wired: Wiring, roots: Path, host: CertificateHost) -> Wiring:
+    callbacks = callbacks_of(roots, host.url)
+    return replace(wired, settings=wired.settings.model_copy(update={"callbacks": callbacks}))
 
 
 @pytest.fixture
@@ -70,9 +80,19 @@ def client(wiring: Wiring) -> FlaskClient:
 def dsr(wiring: Wiring) -> Dsr:
     """A request that was forwarded."""
     forwarding = Forwarding(processor="example", region="eu", controller_id="c-1")
-    made = a_request(status=DsrStatus.SUBMITTED, forwarding=forwarding, sealed=b"")
+    subject = uuid.uuid4().hex * 2
+    made = a_request(
+        status=DsrStatus.SUBMITTED, forwarding=forwarding, sealed=b"", subjects=(subject,)
+    )
     wiring.state.dsr.add([made], [AuditDraft("me", "org-1", "dsr.submitted", f"dsr:{made.id}")])
     return made
+
+
+def test_service_whose_roots_cannot_be_read_does_not_start(wiring, tmp_path: Path) -> None:
+    callbacks = callbacks_of(tmp_path / "missing.pem", "https://example.com/a.pem")
+    settings = wiring.settings.model_copy(update={"callbacks": callbacks})
+    with pytest.raises(UsageError, match="roots"):
+        wire(settings)
 
 
 def body_of(request_id: str, status: str = "completed", **further: object) -> bytes:
@@ -223,9 +243,13 @@ def test_certificate_is_fetched_once_for_many_callbacks(client, host, dsr: Dsr) 
 
 
 def test_callbacks_are_counted_by_outcome(client, wiring: Wiring, dsr: Dsr) -> None:
+    def counts() -> list[float]:
+        read = wiring.observer.metrics.registry.get_sample_value
+        outcomes = ("applied", "unknown", "domain")
+        return [read("lethe_dsr_callbacks_total", {"outcome": one}) or 0 for one in outcomes]
+
+    before = counts()
     send(client, body_of(dsr.id))
     send(client, body_of(str(uuid.uuid4())))
     client.post(PATH, data=b"{}")
-    count = wiring.observer.metrics.registry.get_sample_value
-    for outcome in ("applied", "unknown", "domain"):
-        assert count("lethe_dsr_callbacks_total", {"outcome": outcome}) == 1
+    assert [after - known for after, known in zip(counts(), before, strict=True)] == [1, 1, 1]

@@ -1,0 +1,97 @@
+"""Lethe as an OpenDSR processor: what it says of itself, and how it signs what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import Certificate, DNSName, ExtensionNotFound, SubjectAlternativeName
+
+from config.settings import OpendsrSection
+from dsr.signing import SMALLEST_KEY, signed_headers
+from schemas.errors import RequestError, UsageError
+from schemas.opendsr.model import Discovery
+from stores.certificates import read_certificates
+from stores.parameters import ParameterStore
+
+API_VERSION = "3.0"
+
+
+class NotSupported(RequestError):
+    """What is asked for is well formed, and nothing that this processor does."""
+
+    code = "not_supported"
+    http_status = 501
+
+
+def discovery_of(certificate_url: str) -> Discovery:
+    """What Lethe does as a processor: nothing yet, which it says rather than promise a deletion."""
+    return Discovery(API_VERSION, (), (), certificate_url)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Signs for a domain; ``certificate`` is the PEM that says so to others."""
+
+    domain: str
+    certificate: bytes
+    key: RSAPrivateKey = field(repr=False)
+
+    def headers(self, body: bytes) -> dict[str, str]:
+        """The headers that an answer with this body is sent with."""
+        return signed_headers(self.key, self.domain, body)
+
+
+class Signers:
+    """The signer as the settings and the parameter have it now. For any number of threads."""
+
+    def __init__(self, section: OpendsrSection, parameters: ParameterStore) -> None:
+        self._section = section
+        self._parameters = parameters
+        self._made: tuple[str, Signer] | None = None
+
+    def current(self) -> Signer | None:
+        """The signer; None if Lethe is no processor here.
+
+        Raises ``UsageError`` for a key or a certificate that cannot be used, or that do not belong
+        together, and what the parameter store raises.
+        """
+        section = self._section
+        if section.domain is None or section.certificate is None:
+            return None
+        text = self._parameters.get(section.key_parameter)
+        if self._made is None or self._made[0] != text:
+            pem = section.certificate.expanduser()
+            chain = read_certificates(pem, "opendsr.certificate")
+            key = _key_of(text, section.key_parameter)
+            _check(chain[0], key, section.domain)
+            self._made = text, Signer(section.domain, pem.read_bytes(), key)
+        return self._made[1]
+
+
+def _key_of(text: str, name: str) -> RSAPrivateKey:
+    try:
+        key = load_pem_private_key(text.encode(), None)
+    except (ValueError, TypeError):
+        raise UsageError(
+            f"the parameter {name!r} must hold an RSA private key in PEM, without a password"
+        ) from None
+    if not isinstance(key, RSAPrivateKey) or key.key_size < SMALLEST_KEY:
+        raise UsageError(f"the parameter {name!r} must hold an RSA key of {SMALLEST_KEY} bits")
+    return key
+
+
+def _check(certificate: Certificate, key: RSAPrivateKey, domain: str) -> None:
+    if certificate.public_key() != key.public_key():
+        raise UsageError("opendsr.certificate: its first certificate is not that of the key")
+    if domain not in _names(certificate):
+        raise UsageError("opendsr.certificate: its first certificate does not name opendsr.domain")
+
+
+def _names(certificate: Certificate) -> list[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    except ExtensionNotFound:
+        return []
+    return names.get_values_for_type(DNSName)

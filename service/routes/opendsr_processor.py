@@ -1,0 +1,254 @@
+"""Lethe as an OpenDSR processor: other controllers' requests, by their protocol.
+
+Answers have the shapes of OpenDSR, errors too, and are signed. A controller is whoever has an API
+key; it sends the key as HTTP Basic's password, under the subject that the key was made for, or as
+everywhere else. Discovery and the certificate are for anybody.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, NoReturn
+
+from flask import Response, g, request
+from flask_openapi.blueprint import APIBlueprint
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import HTTPException
+
+from dsr.answers import NotSupported, Signer, Signers, discovery_of
+from schemas.access import Action, Principal, Resource
+from schemas.errors import NotAuthenticated, NotFound
+from schemas.opendsr.answers import encode_discovery, encode_error
+from schemas.opendsr.model import Dialect
+from schemas.opendsr.requests import decode_request
+from service.bodies import raw_body, streamed
+from service.bootstrap import Wiring
+from service.context import public
+from service.errors import tell_of
+from service.openapi import SECURITY, feature
+from service.security.authenticate import IN_QUERY
+from stores.tokens import is_api_key
+
+PREFIX = "/opendsr/v3"
+LEGACY_PREFIX = "/opengdpr_requests"
+LARGEST = 256 * 1024
+"""Bytes of a request's body that are taken."""
+
+_CHALLENGE = 'Basic realm="opendsr", charset="UTF-8"'
+_NO_REQUEST = "there is no request of this id"
+
+
+class OpendsrPath(BaseModel):
+    """Which request."""
+
+    request_id: str = Field(description="The `subject_request_id`.", max_length=64)
+
+
+class OpendsrReason(BaseModel):
+    """One reason of an error."""
+
+    domain: str
+    reason: str
+    message: str
+
+
+class OpendsrErrorDetail(BaseModel):
+    """What went wrong."""
+
+    code: int
+    message: str
+    errors: list[OpendsrReason]
+
+
+class OpendsrError(BaseModel):
+    """An error as OpenDSR 2.0 has it."""
+
+    error: OpendsrErrorDetail
+
+
+class OpendsrIdentity(BaseModel):
+    """A kind of identity that subjects are found by."""
+
+    identity_type: str
+    identity_format: str
+
+
+class OpendsrDiscovery(BaseModel):
+    """What this processor does; what is not listed is not supported."""
+
+    api_version: str
+    supported_identities: list[OpendsrIdentity]
+    supported_subject_request_types: list[str]
+    processor_certificate: str
+
+
+class OpendsrAcceptance(BaseModel):
+    """A request that is taken, or that will be cancelled."""
+
+    controller_id: str
+    subject_request_id: str
+    received_time: str
+    expected_completion_time: str | None
+    encoded_request: str | None = Field(default=None, description="The request, in base64.")
+
+
+class OpendsrStatus(BaseModel):
+    """Where a request is."""
+
+    controller_id: str
+    subject_request_id: str
+    request_status: str
+    expected_completion_time: str | None
+
+
+_ERRORS: dict[int | str, Any] = dict.fromkeys(
+    (400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 500, 501, 503), OpendsrError
+)
+_TAKEN: dict[int | str, Any] = {201: OpendsrAcceptance, **_ERRORS}
+_SHOWN: dict[int | str, Any] = {200: OpendsrStatus, **_ERRORS}
+_CANCELLED: dict[int | str, Any] = {202: OpendsrAcceptance, **_ERRORS}
+_CONTROLLERS: list[dict[str, list[str]]] = [{"basic": []}, *SECURITY]
+_BODY: dict[str, Any] = {
+    "description": "A request of OpenDSR, identities in either form.",
+    "required": True,
+    "content": {"application/json": {"schema": {"type": "object"}}},
+}
+_PEM: dict[str, Any] = {
+    "description": "In PEM, followed by the intermediate certificates.",
+    "content": {"application/x-pem-file": {"schema": {"type": "string"}}},
+}
+
+
+def blueprint(wiring: Wiring) -> APIBlueprint:
+    """The routes."""
+    api = feature(
+        "opendsr_processor", "OpenDSR processor", "Requests of other controllers.", secured=False
+    )
+    _speak_opendsr(api, Signers(wiring.settings.opendsr, wiring.parameters))
+
+    def submit() -> NoReturn:
+        _controller(wiring).reach(Resource.DSR, Action.CREATE)
+        asked = decode_request(raw_body(LARGEST))
+        raise NotSupported(f"{asked.type} is not supported here: discovery lists what is")
+
+    def no_request(action: Action) -> NoReturn:
+        _controller(wiring).reach(Resource.DSR, action)
+        raise NotFound(_NO_REQUEST)
+
+    @api.post(
+        f"{PREFIX}/requests",
+        request_body=_BODY,
+        responses={201: OpendsrAcceptance, **_ERRORS},
+        security=_CONTROLLERS,
+    )
+    @public
+    @streamed
+    def submit_opendsr() -> Response:
+        """Have a request answered; so far this processor supports none, and says so by 501."""
+        submit()
+
+    @api.post(
+        LEGACY_PREFIX,
+        request_body=_BODY,
+        responses={201: OpendsrAcceptance, **_ERRORS},
+        security=_CONTROLLERS,
+    )
+    @public
+    @streamed
+    def submit_opengdpr() -> Response:
+        """As `POST /opendsr/v3/requests`, under the name that OpenGDPR had for it."""
+        submit()
+
+    @api.get(
+        f"{PREFIX}/requests/<request_id>",
+        responses={200: OpendsrStatus, **_ERRORS},
+        security=_CONTROLLERS,
+    )
+    @public
+    def get_opendsr(path: OpendsrPath) -> Response:
+        """Show where a request is."""
+        del path
+        no_request(Action.READ)
+
+    @api.delete(
+        f"{PREFIX}/requests/<request_id>",
+        responses={202: OpendsrAcceptance, **_ERRORS},
+        security=_CONTROLLERS,
+    )
+    @public
+    def cancel_opendsr(path: OpendsrPath) -> Response:
+        """Cancel a request that is pending."""
+        del path
+        no_request(Action.CANCEL)
+
+    @api.get(f"{PREFIX}/discovery", responses={200: OpendsrDiscovery, **_ERRORS})
+    @public
+    def discover_opendsr() -> Response:
+        """Say what this processor supports, and where its certificate is."""
+        url = f"{wiring.settings.opendsr.url}/certificate"
+        return _json(encode_discovery(discovery_of(url)), 200)
+
+    @api.get(f"{PREFIX}/certificate", responses={200: _PEM, **_ERRORS})
+    @public
+    def get_opendsr_certificate() -> Response:
+        """Give the certificate that answers are signed by."""
+        return Response(_signer().certificate, mimetype="application/x-pem-file")
+
+    return api
+
+
+def _speak_opendsr(api: APIBlueprint, signers: Signers) -> None:
+    """Have errors told in OpenDSR's shape, and answers signed."""
+
+    @api.before_request
+    def prepare() -> None:
+        g.opendsr_signer = signers.current()
+        if g.opendsr_signer is None:
+            raise NotFound("there is no OpenDSR processor at this address")
+
+    def tell(error: Exception) -> Response:
+        fault = tell_of(error)
+        status = fault.status if fault.status != 422 else 400
+        body = encode_error(Dialect.SPECIFICATION_2, status, fault.code, fault.message)
+        headers = {**fault.headers}
+        if status == 401:
+            headers["WWW-Authenticate"] = _CHALLENGE
+        return _json(body, status, headers)
+
+    @api.after_request
+    def sign(response: Response) -> Response:
+        signer: Signer | None = g.get("opendsr_signer")
+        if signer is not None:
+            response.headers.update(signer.headers(response.get_data()))
+        return response
+
+    api.register_error_handler(Exception, tell)
+    api.register_error_handler(HTTPException, tell)
+
+
+def _controller(wiring: Wiring) -> Principal:
+    """Who asks. Raises ``NotAuthenticated``."""
+    given = request.authorization
+    if given is None or given.type != "basic":
+        return wiring.authenticate(request)
+    subject, secret = given.username or "", given.password or ""
+    several = "X-Api-Key" in request.headers or any(name in request.args for name in IN_QUERY)
+    if several or not is_api_key(secret):
+        raise _unknown()
+    found = wiring.identify(secret).principal
+    if not hmac.compare_digest(found.subject.encode(), subject.encode()):
+        raise _unknown()
+    return found
+
+
+def _unknown() -> NotAuthenticated:
+    return NotAuthenticated("a valid API key is needed: send it as the password of HTTP Basic")
+
+
+def _signer() -> Signer:
+    signer: Signer = g.opendsr_signer
+    return signer
+
+
+def _json(body: bytes, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, headers, mimetype="application/json")
