@@ -26,6 +26,7 @@ from urllib3.exceptions import (
 
 from schemas.errors import UsageError
 from stores.enrichment.api import retry_after
+from stores.processors.connections import open_pool
 
 MAX_ANSWER = 1 << 20
 """Bytes of an answer beyond which it is not read."""
@@ -76,7 +77,7 @@ def check_address(url: str) -> str:
 class Exchange:
     """One region at ``url``, by up to ``connections`` kept connections. For any number of threads.
 
-    ``timeout`` bounds connecting, each silence, and the answer's body, in seconds.
+    ``timeout`` bounds connecting, the wait for an answer's head, and its body, in seconds each.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Exchange:
         address = check_address(url)
         self._path = urlsplit(address).path
         self._timeout = timeout
-        self._pool = _pool(address, connections, timeout, ca_file)
+        self._pool = open_pool(address, connections, timeout, ca_file)
 
     def call(
         self, method: str, path: str, authorization: str | None, body: bytes | None = None
@@ -112,13 +113,10 @@ class Exchange:
 
     def _read(self, response: urllib3.BaseHTTPResponse, until: float) -> Reply:
         """The whole answer; its connection is kept if nothing of it is left."""
-        content, is_whole = bytearray(), False
+        content, is_whole = b"", False
         try:
-            for piece in response.stream(_PIECE, decode_content=False):
-                content += piece
-                if len(content) > MAX_ANSWER or time.monotonic() > until:
-                    raise NoAnswer("the answer is too long or too slow", may_have_arrived=True)
-            is_whole = True
+            content = _bounded(response, until)
+            is_whole = _is_framed(response)
         except (HTTPError, OSError) as error:
             raise NoAnswer(type(error).__name__, may_have_arrived=True) from None
         finally:
@@ -126,7 +124,23 @@ class Exchange:
                 response.release_conn()
             else:
                 response.close()
-        return _reply(response, bytes(content))
+        if not is_whole and response.status >= 300:
+            raise NoAnswer("the answer may be cut off", may_have_arrived=True)
+        return _reply(response, content)
+
+
+def _bounded(response: urllib3.BaseHTTPResponse, until: float) -> bytes:
+    content = bytearray()
+    for piece in response.stream(_PIECE, decode_content=False):
+        content += piece
+        if len(content) > MAX_ANSWER or time.monotonic() > until:
+            raise NoAnswer("the answer is too long or too slow", may_have_arrived=True)
+    return bytes(content)
+
+
+def _is_framed(response: urllib3.BaseHTTPResponse) -> bool:
+    """Whether its end can be told from a connection that broke; JSON shows that by itself."""
+    return "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
 
 
 def _reply(response: urllib3.BaseHTTPResponse, content: bytes) -> Reply:
@@ -152,33 +166,6 @@ def _is_here(host: str | None) -> bool:
         return ip_address(host or "").is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _pool(
-    address: str, connections: int, timeout: float, ca_file: Path | None
-) -> urllib3.HTTPConnectionPool:
-    limits = urllib3.Timeout(connect=timeout, read=timeout)
-    parts = urlsplit(address)
-    host = str(parts.hostname)
-    if parts.scheme == "http":
-        return urllib3.HTTPConnectionPool(
-            host, parts.port, timeout=limits, maxsize=connections, block=True
-        )
-    return urllib3.HTTPSConnectionPool(
-        host,
-        parts.port,
-        timeout=limits,
-        maxsize=connections,
-        block=True,
-        ssl_context=_trusting(ca_file),
-    )
-
-
-def _trusting(ca_file: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError:
-        raise UsageError(f"processors: ca_file {str(ca_file)!r} holds no certificates") from None
 
 
 def _headers(authorization: str | None) -> dict[str, str]:

@@ -91,6 +91,26 @@ def test_answer_without_end_is_cut_off() -> None:
         assert failure(exchange).may_have_arrived
 
 
+def test_head_that_comes_a_byte_at_a_time_is_not_waited_for() -> None:
+    def trickle(connection: socket.socket) -> None:
+        with suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(10):
+                connection.sendall(b"x")
+                threading.Event().wait(0.2)
+            connection.sendall(b"\r\nContent-Length: 2\r\n\r\n{}")
+
+    with answering(trickle) as exchange:
+        assert failure(exchange).may_have_arrived
+
+
+@pytest.mark.parametrize("cut", [15, 24, 30])
+def test_head_that_is_cut_off_says_nothing_of_the_request(cut: int) -> None:
+    absent = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"
+    with answering(says(absent[:cut])) as exchange:
+        assert failure(exchange).may_have_arrived
+
+
 def test_redirect_is_not_followed() -> None:
     moved = "HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     with answering(says(moved)) as exchange:
