@@ -1,5 +1,6 @@
 #!/bin/sh
-# The demonstration: sample data through the whole delivery, then a look at what came of it.
+# The demonstration: sample data through the whole delivery, a look at what came of it, and contacts
+# through the service.
 set -eu
 cd "$(dirname "$0")/.."
 rm -rf demo
@@ -31,3 +32,7 @@ python examples/demo_letters.py demo/lake
 
 say "7. The delivery log"
 run lethe log --lake demo/lake
+
+say "8. The service: 20,000 contacts enriched through an API, and watched"
+run lethe generate contacts --count 20000 --seed 7 --out demo/contacts.ndjson
+python examples/demo_service.py demo
