@@ -18,6 +18,7 @@ from schemas.access import Principal
 from service.idempotency import Idempotency
 from service.limits.limiter import Limiter
 from service.limits.policy import Policy, policy_of
+from service.observe.dsr_gauges import DsrCollector
 from service.observe.observer import Observer
 from service.security.authenticate import build_authenticator
 from service.security.pseudonyms import Pseudonyms
@@ -61,7 +62,8 @@ def wire(settings: Settings) -> Wiring:
     check_keys(settings, parameters)
     pseudonyms = Pseudonyms.of_parameters(parameters)
     state = state_of(settings)
-    observer = Observer.of(service.observe, state.jobs, utc_now)
+    requests = DsrCollector(state.dsr, settings.dsr.at_risk_days, utc_now, time.monotonic)
+    observer = Observer.of(service.observe, state.jobs, utc_now, [requests])
     authenticator = build_authenticator(service.auth, parameters, state.api_keys, utc_now)
     parameters.tell_of_lookups(observer.metrics.cache_listener("parameters"))
     return Wiring(

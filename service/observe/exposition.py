@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +20,7 @@ from schemas.jobs import JobQuery, JobStatus
 from service.observe import processes
 from service.observe.metrics import Metrics
 from service.observe.operations import Clock, error_type
+from service.observe.pacing import Paced
 from service.observe.processes import VARIABLE
 from stores.state.service_port import JobStore
 
@@ -29,19 +29,24 @@ KIND = "enrichment"
 COUNTED = 1000
 """Unfinished jobs are counted up to so many."""
 
-_AT_MOST_EVERY = 5.0
-_SHARE_OF_TIME = 20.0
-
 _log = structlog.get_logger()
 
 
 class Exposition:
-    """Answers scrapes. ``now`` gives UTC, ``clock`` seconds that only grow."""
+    """Answers scrapes. ``now`` gives UTC, ``clock`` seconds that only grow.
+
+    ``further`` are collectors that read what all processes share.
+    """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(
-        self, metrics: Metrics, jobs: JobStore, now: Callable[[], datetime], clock: Clock
+        self,
+        metrics: Metrics,
+        jobs: JobStore,
+        now: Callable[[], datetime],
+        clock: Clock,
+        further: Sequence[Collector] = (),
     ) -> None:
         self._registry = CollectorRegistry()
         folder = os.environ.get(VARIABLE)
@@ -50,7 +55,8 @@ class Exposition:
             self._registry.register(_Local(metrics.registry))
         else:
             MultiProcessCollector(self._registry, folder)  # type: ignore[no-untyped-call]
-        self._registry.register(QueueCollector(jobs, now, clock))
+        for collector in (QueueCollector(jobs, now, clock), *further):
+            self._registry.register(collector)
 
     def text(self) -> bytes:
         """The Prometheus text format. Raises nothing if the store does not answer."""
@@ -81,25 +87,18 @@ class QueueReading:
 
 
 class QueueCollector(Collector):
-    """Jobs by status, read from the store when a scrape asks.
-
-    A reading is used again for some seconds, and for twenty times as long as it took, so that
-    scrapes take at most a twentieth of one thread's time from the store, however often they come.
-    """
+    """Jobs by status, read from the store when a scrape asks."""
 
     def __init__(self, jobs: JobStore, now: Callable[[], datetime], clock: Clock) -> None:
         self._jobs = jobs
         self._now = now
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._reading = QueueReading()
-        self._good_until = float("-inf")
+        self._paced = Paced(self._read, clock)
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        reading = self._current()
+        reading = self._paced.current()
         up = GaugeMetricFamily("lethe_state_store_up", "Whether the state store answers.")
         up.add_metric([], float(reading.by_status is not None))
         yield up
@@ -123,15 +122,6 @@ class QueueCollector(Collector):
 
     def _age(self, since: datetime | None) -> float:
         return 0.0 if since is None else max(0.0, (self._now() - since).total_seconds())
-
-    def _current(self) -> QueueReading:
-        with self._lock:
-            began = self._clock()
-            if began >= self._good_until:
-                self._reading = self._read()
-                took = self._clock() - began
-                self._good_until = began + took + max(_AT_MOST_EVERY, _SHARE_OF_TIME * took)
-            return self._reading
 
     def _read(self) -> QueueReading:
         try:

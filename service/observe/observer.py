@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from prometheus_client.registry import Collector
 
 from config.settings import ObserveSection
 from service.observe.cloudwatch import CloudWatch
@@ -27,8 +29,15 @@ class Observer:
     tracer: Tracer
 
     @staticmethod
-    def of(settings: ObserveSection, jobs: JobStore, now: Callable[[], datetime]) -> Observer:
+    def of(
+        settings: ObserveSection,
+        jobs: JobStore,
+        now: Callable[[], datetime],
+        collectors: Sequence[Collector] = (),
+    ) -> Observer:
         """Build it. From now on statements of SQL are counted in this process.
+
+        Scrapes ask ``collectors``, too, for what all processes share.
 
         Raises ``UsageError`` if traces are wanted and cannot be made.
         """
@@ -37,7 +46,7 @@ class Observer:
         return Observer(
             Operations(_sinks(settings, metrics, now), time.perf_counter, tracer),
             metrics,
-            Exposition(metrics, jobs, now, time.monotonic),
+            Exposition(metrics, jobs, now, time.monotonic, collectors),
             tracer,
         )
 
