@@ -130,17 +130,17 @@ def _count(
     connection: sa.Connection, rows: list[tuple[str, int, int]]
 ) -> dict[tuple[str, int], Tally]:
     names = ("name", "seconds", "period")
-    insert = insert_into(connection, COUNTERS).values(
-        [{**dict(zip(names, row, strict=True)), "count": 1} for row in rows]
-    )
+    insert = insert_into(connection, COUNTERS).values(count=1)
     added = insert.on_conflict_do_update(
         index_elements=list(names), set_={"count": COUNTERS.c.count + 1}
     )
     current = COUNTERS.c
+    # Rows apart from the statement: with rows in it, it would be compiled for each request anew.
     answer = added.returning(current.name, current.seconds, current.count, _PREVIOUS)
+    values = [dict(zip(names, row, strict=True)) for row in rows]
     return {
         (name, seconds): Tally(count, previous or 0)
-        for name, seconds, count, previous in connection.execute(answer)
+        for name, seconds, count, previous in connection.execute(answer, values)
     }
 
 
