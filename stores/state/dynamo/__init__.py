@@ -6,7 +6,7 @@ are microseconds since 1970, in sort keys as 16 digits, so that texts sort as th
     what                 pk                        sk                 for
     job                  job#ID                    record             the job
     part of a job        job#ID                    part#NUMBER        progress, until its end
-    event                job#ID, run#ID            event#VERSION      ``Outbox.of``
+    event                job#ID, run#ID, dsr#ID    event#VERSION      ``Outbox.of``
     jobs added together  unfinished                TIME#ID            a set of ids, until empty
     fingerprint          fingerprint#ORG#KIND#SHA  claim              a set of ids
     run                  run#ID                    record             the run
@@ -18,6 +18,14 @@ are microseconds since 1970, in sort keys as 16 digits, so that texts sort as th
     counter              counter#NAME#SECS#PERIOD  record             a number
     API key              api-key#DIGEST            record             the key
     API key's id         api-key-id#ID             claim              its digest
+    request              dsr#ID                    record             the data subject request
+    request's subject    dsr#ID                    subject#HASH       where the subject's list has it
+    open request         dsr-open#ORG#HASH#LAW#TYPE  claim            the id of the only one
+    request that waits   dsrs-waiting              TIME#ID            its subjects, its next try
+    one to be cancelled  dsrs-to-cancel            TIME#ID            its next try
+    audit entry          audit                     NUMBER             the entry
+    audit head           audit                     head               the last number and hash
+    checkpoint           audit-checkpoints         NUMBER#KEY         the signature
 
 Four indexes, each of keys, ``status``, ``kind`` and ``job_id`` alone, so that progress costs no
 write to them; the records are read from the table by the keys that an index gives:
@@ -26,7 +34,7 @@ write to them; the records are read from the table by the keys that an index giv
     listed-everywhere    list_all: jobs#KIND, runs, api-keys, ...     list_time: TIME#ID
     listed-organization  list_organization: jobs#KIND#ORGANIZATION    list_time
     listed-owner         list_owner: jobs#KIND#ORGANIZATION#OWNER     list_time
-    due                  due: jobs, runs, answers, counters           due_time: TIME#ID
+    due                  due: jobs, runs, answers, counters, dsrs-... due_time: TIME#ID
 
 An index is a moment behind the table, so nothing that is decided rests on one: lists and counts
 that people see, and what is to be forgotten. All else is read from the table, consistently.
@@ -35,5 +43,6 @@ A change is one ``TransactWriteItems`` under a client request token, so that ask
 answer was lost does it once: conditions on what was read, the new record, its event, the commit and
 the next place. Each place is given within the transaction that uses it, so whoever reads commits in
 their order is never passed by an earlier one. That makes the last place the one item that all
-changes with an event meet at: see ``stores.state.dynamo.outbox``.
+changes with an event meet at: see ``stores.state.dynamo.outbox``. Changes of data subject requests
+meet at the head of the audit log as well, in the same way: see ``stores.state.dynamo.audit``.
 """
