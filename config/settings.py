@@ -217,9 +217,17 @@ class EnrichmentSection(_Section):
     calls. ``max_contacts`` may stand in a request itself, ``max_upload_bytes`` in an upload.
     ``url_seconds`` is how long addresses that are signed can be used, ``upload_hours`` how long an
     upload is kept that is not used, ``keep_days`` how long a finished job and its output.
+
+    A job runs on ``runner`` with so many ``workers``; on engines, they have to see the files and
+    the state store.
     """
 
     api: str | None = None
+    runner: Literal["direct", "prism", "flink", "spark"] = "direct"
+    workers: int = Field(default=1, ge=1, le=256)
+    flink_master: str | None = None
+    spark_master: str | None = None
+    worker_pool: str | None = None
     concurrency: int = Field(default=32, ge=1, le=512)
     timeout_seconds: float = Field(default=10.0, gt=0)
     patience_seconds: float = Field(default=3600.0, gt=0)
@@ -231,6 +239,13 @@ class EnrichmentSection(_Section):
     url_seconds: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
     upload_hours: int = Field(default=24, ge=1)
     keep_days: int = Field(default=30, ge=1)
+
+    @model_validator(mode="after")
+    def _check_master(self) -> EnrichmentSection:
+        masters = {"flink": self.flink_master, "spark": self.spark_master}
+        if self.runner in masters and masters[self.runner] is None:
+            raise ValueError(f"runner {self.runner} needs {self.runner}_master")
+        return self
 
 
 class RiskSection(_Section):

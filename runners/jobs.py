@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import structlog
 
 from config.settings import EnrichmentSection, Settings
-from runners.direct import DirectRunner
+from runners.choose import PipelineRunner, RunnerOptions, open_runner, runner_options
 from runners.enrich import EnrichmentRequest, run_enrichment
 from runners.enrich_progress import JobProgress
 from runners.progress import beside
@@ -102,7 +102,7 @@ def run_job(job_id: str, settings: Settings) -> None:
     if run_id is None:
         raise UsageError("jobs are started by the service: POST /v1/enrichment")
     with (
-        DirectRunner(workers=1) as runner,
+        open_runner(_place(settings.service.enrichment)) as runner,
         recorded_run("job", settings) as record,
         closing(state_of(settings)) as state,
     ):
@@ -122,6 +122,17 @@ def said_to_clients(error: LetheError, files: str) -> str:
     if isinstance(error, ApiUnavailable):
         return "the enrichment API took no calls for too long: submit again when it is well"
     return error.message.replace(f"{files.rstrip('/')}/", "")
+
+
+def _place(section: EnrichmentSection) -> RunnerOptions:
+    """Where jobs run."""
+    return runner_options(
+        section.runner,
+        section.workers,
+        section.flink_master,
+        section.spark_master,
+        section.worker_pool,
+    )
 
 
 def _taken(job_id: str, run_id: str, jobs: JobStore, settings: Settings) -> JobRun:
@@ -146,7 +157,7 @@ def _ending(run: JobRun) -> Iterator[None]:
     run.end(JobStatus.COMPLETED)
 
 
-def _enriched(run: JobRun, runner: DirectRunner) -> EnrichmentReport:
+def _enriched(run: JobRun, runner: PipelineRunner) -> EnrichmentReport:
     def planned(plan: EnrichmentPlan) -> None:
         run.plan(plan.contacts, plan.batches)
 
@@ -166,6 +177,7 @@ def _request(job: Job, settings: Settings) -> EnrichmentRequest:
         mapping=dict(asked.get("mapping", {})),
         batch_size=int(asked["batchSize"]),
         resume=True,
+        workers=settings.service.enrichment.workers,
         s3=S3Settings.of(settings.s3),
     )
 

@@ -160,6 +160,12 @@ def test_refusal_does_not_repeat_a_value(monkeypatch: pytest.MonkeyPatch, variab
     assert SECRET not in refusal(monkeypatch, **{variable: SECRET})
 
 
+@pytest.mark.parametrize("runner", ["flink", "spark"])
+def test_cluster_of_jobs_has_to_be_named(monkeypatch: pytest.MonkeyPatch, runner: str) -> None:
+    with pytest.raises(UsageError, match=f"runner {runner} needs {runner}_master"):
+        load(monkeypatch, SERVICE__ENRICHMENT__RUNNER=runner)
+
+
 def test_settings_cannot_be_changed_once_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(monkeypatch)
     with pytest.raises(ValueError, match="frozen"):
