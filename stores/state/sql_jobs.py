@@ -76,7 +76,8 @@ class SqlJobs:
         )
 
     def report(self, job_id: str, progress: PartProgress) -> None:
-        self._database.write(lambda connection: _report(connection, job_id, progress))
+        # A power cut ends the run, too, and the next one tells again of all that is done.
+        self._database.write(lambda c: _report(c, job_id, progress), durable=False)
 
     def advance(self, job_id: str, run_id: str) -> Job | None:
         """Looks first whether there is something to write, as writers wait for each other."""
