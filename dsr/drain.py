@@ -54,7 +54,7 @@ from stores.subjects import SealBroken
 LEASE = "dsr-drain"
 """The lease of whoever drains."""
 
-LEASE_SECONDS = 20.0
+LEASE_SECONDS = 8.0
 """How long nobody drains, at most, when the one who did was killed."""
 
 WATCH_EVERY = timedelta(minutes=5)

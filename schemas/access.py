@@ -52,6 +52,7 @@ class Resource(StrEnum):
     AUDIT = "audit"
     LAKE = "lake"
     METRICS = "metrics"
+    WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def _rights(scope: Scope, resources: Iterable[Resource], actions: Iterable[Actio
 
 
 _WORK = (Resource.ENRICHMENT, Resource.UPLOAD, Resource.RUN, Resource.DSR)
+_HOOKS = frozenset({Action.CREATE, Action.READ, Action.DELETE})
 
 ROLES: Mapping[str, frozenset[Right]] = {
     "viewer": frozenset(_rights(Scope.ORGANIZATION, _WORK, [Action.READ])),
@@ -92,6 +94,7 @@ ROLES: Mapping[str, frozenset[Right]] = {
             [Resource.ENRICHMENT, Resource.UPLOAD],
             [Action.CREATE, Action.READ, Action.CANCEL, Action.DELETE],
         )
+        | _rights(Scope.OWN, [Resource.WEBHOOK], _HOOKS)
     ),
     "operator": frozenset(
         _rights(
@@ -100,6 +103,7 @@ ROLES: Mapping[str, frozenset[Right]] = {
             [Action.CREATE, Action.READ, Action.CANCEL, Action.DELETE],
         )
         | _rights(Scope.ORGANIZATION, [Resource.DSR, Resource.LAKE], [Action.READ])
+        | _rights(Scope.ORGANIZATION, [Resource.WEBHOOK], _HOOKS)
     ),
     "privacy": frozenset(
         _rights(
@@ -108,6 +112,7 @@ ROLES: Mapping[str, frozenset[Right]] = {
             [Action.CREATE, Action.READ, Action.CANCEL, Action.APPROVE],
         )
         | _rights(Scope.ORGANIZATION, [Resource.AUDIT, Resource.RUN, Resource.LAKE], [Action.READ])
+        | _rights(Scope.ORGANIZATION, [Resource.WEBHOOK], _HOOKS)
     ),
     "admin": frozenset(_rights(Scope.ALL, Resource, Action)),
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from schemas.access import Reach, Resource
+from schemas.access import Resource
 from schemas.events import Event, StoredEvent, shown_time
 
 KINDS: Mapping[str, Resource] = {
@@ -44,11 +44,6 @@ class Webhook:
     disabled_at: datetime | None = None
     disabled_reason: str | None = None
     version: int = 1
-
-    @property
-    def reach(self) -> Reach:
-        """How far it sees."""
-        return Reach(self.organization, self.of_owner)
 
     def wants(self, event: Event) -> bool:
         """Whether it is to be told of this event."""

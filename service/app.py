@@ -40,6 +40,7 @@ from service.routes import (
     opendsr_processor,
     runs,
     uploads,
+    webhooks,
 )
 
 HOOKS: tuple[Callable[[Flask, Wiring], None], ...] = (
@@ -61,6 +62,7 @@ FEATURES: tuple[Callable[[Wiring], APIBlueprint | Blueprint], ...] = (
     runs.blueprint,
     enrichment.blueprint,
     uploads.blueprint,
+    webhooks.blueprint,
     dsr.blueprint,
     opendsr_callbacks.blueprint,
     opendsr_processor.blueprint,

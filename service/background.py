@@ -11,12 +11,14 @@ from service.bootstrap import Wiring
 from service.dispatch import drain_task
 from service.dispatch import task as dispatch
 from service.errors import places_of
+from service.webhooks import task as webhooks
 
 Task = Callable[[Wiring], None]
 
 TASKS: dict[str, Task] = {
     "dispatch": dispatch.run,
     "drain": drain_task.run,
+    "webhooks": webhooks.run,
 }
 """By name: what runs until ``wiring.closing`` is set, and then returns soon."""
 

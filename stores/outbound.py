@@ -127,7 +127,7 @@ class Outbound:
         if not found:
             raise Unanswered("the name has no address")
         if not all(is_allowed(_parsed(text), self._rules.networks) for text in found):
-            raise AddressRefused("the URL leads to an address that is not public")
+            raise AddressRefused("the URL does not lead to an address that is public")
         return list(dict.fromkeys(found))
 
     def _exchange(

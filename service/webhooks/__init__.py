@@ -1,0 +1,1 @@
+"""Webhooks: events of the outbox, sent to addresses that clients have registered."""
