@@ -13,7 +13,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 import structlog
-from tenacity import RetryCallState, Retrying, retry_if_exception
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
 from schemas.opendsr.answers import decode_discovery, decode_reports
@@ -28,11 +28,13 @@ from schemas.opendsr.model import (
 from schemas.opendsr.requests import encode_request
 from stores.processors.budget import RetryBudget, TimeBudget
 from stores.processors.errors import (
+    Garbled,
     Gone,
     Misconfigured,
     NotPending,
     ProcessorError,
     Throttled,
+    Unreachable,
     Unsupported,
 )
 from stores.processors.exchange import Reply
@@ -199,7 +201,7 @@ class ProcessorClient:
         """What ``ask`` gives, which may be asked again. Raises the last ``ProcessorError``."""
         self._repeats.called()
         retrying = Retrying(
-            retry=retry_if_exception(_is_worth_repeating),
+            retry=retry_if_exception_type((Throttled, Unreachable, Garbled)),
             stop=lambda state: self._is_enough(state, budget),
             wait=_wait,
             sleep=self._clock.sleep,
@@ -229,14 +231,6 @@ class ProcessorClient:
     def _failover_rules(self) -> Rules:
         settled_after = timedelta(seconds=self._rules.budget + self._rules.settle)
         return Rules(self._rules.attempts, settled_after)
-
-
-def _is_worth_repeating(error: BaseException) -> bool:
-    return (
-        isinstance(error, ProcessorError)
-        and error.retryable
-        and not isinstance(error, Misconfigured)
-    )
 
 
 def _wait(state: RetryCallState) -> float:
