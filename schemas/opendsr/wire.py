@@ -16,8 +16,8 @@ import msgspec
 
 from schemas.errors import RequestError
 
-LONGEST_TEXT = 2048
-"""Characters of a text that is no identity: an id, an address."""
+LONGEST_TEXT = 8192
+"""Characters of a text: an id, or an address, which may be signed and long."""
 
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _TIME = re.compile(
