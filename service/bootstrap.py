@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from flask import Request
 
@@ -23,7 +25,7 @@ from service.observe.observer import Observer
 from service.security.authenticate import build_authenticator
 from service.security.pseudonyms import Pseudonyms
 from service.security.tokens import Identity
-from stores.objects import ObjectStore, S3Settings, open_store
+from stores.objects import LocalObjectStore, ObjectStore, S3Settings, open_store
 from stores.parameters import ParameterStore, open_parameters
 from stores.state.service_port import Stores
 
@@ -65,11 +67,13 @@ def wire(settings: Settings) -> Wiring:
     requests = DsrCollector(state.dsr, settings.dsr.at_risk_days, utc_now, time.monotonic)
     observer = Observer.of(service.observe, state.jobs, utc_now, [requests])
     authenticator = build_authenticator(service.auth, parameters, state.api_keys, utc_now)
+    files = file_store(settings)
+    _keep_to_ourselves(files)
     parameters.tell_of_lookups(observer.metrics.cache_listener("parameters"))
     return Wiring(
         settings=settings,
         state=state,
-        files=file_store(settings),
+        files=files,
         parameters=parameters,
         clock=utc_now,
         authenticate=authenticator,
@@ -99,3 +103,10 @@ def file_store(settings: Settings) -> ObjectStore:
     """Where uploads and results are kept. Does no I/O. Raises ``UsageError``."""
     place = settings.service.files or str(state_folder(settings) / "files")
     return open_store(place, S3Settings.of(settings.s3))
+
+
+def _keep_to_ourselves(files: ObjectStore) -> None:
+    """A folder that is made for files full of contacts is its owner's alone."""
+    if isinstance(files, LocalObjectStore):
+        with suppress(OSError):  # ``/readyz`` says what is wrong with the folder.
+            Path(files.uri).mkdir(mode=0o700, parents=True)
