@@ -24,6 +24,7 @@ from runners.runs import owner_here
 from schemas.access import Principal
 from schemas.errors import NotAuthenticated
 from schemas.runs import RunRecord, RunStatus
+from schemas.webhooks import Webhook
 from service.app import create_app
 from service.bootstrap import Wiring, wire
 from tests.integration.service.enrichment_requests import announcement, completed
@@ -175,10 +176,26 @@ def _dsr(wiring: Wiring) -> str:
     return str(answer.json["id"])
 
 
+def _webhook(wiring: Wiring) -> str:
+    hook = Webhook(
+        id="0" * 31 + "1",
+        organization="org-1",
+        owner="user-1",
+        url="https://hooks.example/lethe",
+        kinds=("job",),
+        created_at=datetime.now(UTC),
+        place=wiring.state.outbox.newest(),
+        of_owner=None,
+    )
+    wiring.state.webhooks.add(hook)
+    return hook.id
+
+
 HELD: Mapping[str, Callable[[Wiring], str]] = {
     "dsr": _dsr,
     "enrichment": lambda wiring: completed(wiring, b"{}\n").id,
     "runs": _run,
     "uploads": _upload,
+    "webhooks": _webhook,
 }
 """How something of ``org-1`` comes to be, by what paths are about; gives its id."""

@@ -48,7 +48,9 @@ def about_one_thing(app: Flask) -> list[Operation]:
 @pytest.fixture
 def theirs(wiring: Wiring, about_one_thing: list[Operation]) -> dict[str, str]:
     """An id of org-1 of each kind."""
-    return {kind: HELD[kind](wiring) for kind in {each.kind for each in about_one_thing}}
+    kinds = {each.kind for each in about_one_thing}
+    assert kinds <= HELD.keys(), "tests.integration.service.documented has to know how to make one"
+    return {kind: HELD[kind](wiring) for kind in kinds}
 
 
 class Statements:

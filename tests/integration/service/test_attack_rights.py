@@ -27,6 +27,7 @@ RESOURCES = {
     "uploads": Resource.UPLOAD,
     "runs": Resource.RUN,
     "dsr": Resource.DSR,
+    "webhooks": Resource.WEBHOOK,
 }
 """What is behind those paths that are named after a resource."""
 
