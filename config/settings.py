@@ -468,6 +468,11 @@ class ProcessorSection(_Section):
     requests_per_minute: int = Field(default=1000, ge=1)
     ca_file: Path | None = None
 
+    @property
+    def settled_after_seconds(self) -> float:
+        """So long after a submission began nothing of it is on its way any more."""
+        return self.budget_seconds + self.timeout_seconds + self.settle_seconds
+
     @model_validator(mode="after")
     def _name_each_region_once(self) -> ProcessorSection:
         if len({region.name for region in self.regions}) < len(self.regions):

@@ -141,5 +141,5 @@ def open_routes(settings: Settings, parameters: ParameterStore) -> Routes:
 
 def settled_after(settings: Settings) -> timedelta:
     """After so long nothing that was sent to any processor is on its way any more."""
-    seconds = [section.settle_seconds for section in settings.processors.values()]
+    seconds = [section.settled_after_seconds for section in settings.processors.values()]
     return timedelta(seconds=max(seconds, default=0.0))

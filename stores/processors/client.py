@@ -67,14 +67,15 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class ClientRules:
-    """How long and how often is tried: seconds, and rounds.
+    """How often and how long is tried: rounds, and seconds.
 
-    ``settle`` is how long after it was sent a request may still arrive.
+    ``settled_after`` is the time from the beginning of a submission after which nothing of it is on
+    its way any more.
     """
 
     attempts: int
     budget: float
-    settle: float
+    settled_after: timedelta
 
 
 class ProcessorClient:
@@ -113,9 +114,8 @@ class ProcessorClient:
             self.check(request)
         body = encode_request(request, self._dialect)
         budget = TimeBudget(self._rules.budget, self._clock)
-        submission = Submission(
-            request.id, tuple(self._regions), self._failover_rules(), self._clock.now, earlier
-        )
+        rules = Rules(self._rules.attempts, self._rules.settled_after)
+        submission = Submission(request.id, tuple(self._regions), rules, self._clock.now, earlier)
         steps = submission.converse()
         try:
             step = next(steps)
@@ -162,6 +162,8 @@ class ProcessorClient:
         return Waited(self._repeats.may_repeat() and budget.pause(seconds))
 
     def _send(self, region: str, request_id: str, body: bytes, budget: TimeBudget) -> Outcome:
+        if budget.left <= 0:  # what is sent later would be on its way for longer than is reckoned
+            return NotTaken(Unreachable(f"{self._name}: there is no time left for {region}"))
         self._repeats.called()
         outcome = self._regions[region].send(request_id, body, budget.left)
         if isinstance(outcome, NotTaken):
@@ -227,10 +229,6 @@ class ProcessorClient:
                 f"{self._name}: the settings do not name region {name!r} any more: name it again"
             )
         return region
-
-    def _failover_rules(self) -> Rules:
-        settled_after = timedelta(seconds=self._rules.budget + self._rules.settle)
-        return Rules(self._rules.attempts, settled_after)
 
 
 def _wait(state: RetryCallState) -> float:

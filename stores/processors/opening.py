@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from config.settings import ProcessorSection
 from schemas.errors import UsageError
@@ -51,7 +52,9 @@ def open_processor(
     supported = Supported(
         name, section.dialect, frozenset(section.identities), frozenset(section.types)
     )
-    rules = ClientRules(section.attempts, section.budget_seconds, section.settle_seconds)
+    rules = ClientRules(
+        section.attempts, section.budget_seconds, timedelta(seconds=section.settled_after_seconds)
+    )
     return ProcessorClient(name, section.dialect, regions, supported, rules, clock)
 
 

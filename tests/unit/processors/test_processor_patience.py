@@ -71,15 +71,31 @@ class Script:
         return answer
 
 
-def client(script: Script, clock: Clock, attempts: int = 3) -> ProcessorClient:
-    breaker = CircuitBreaker(BreakerRules(), clock.monotonic)
-    manners = Manners(breaker, Pace(1000, clock.monotonic), clock)
-    region = Region("here", cast("Exchange", script), manners, lambda: None)
+class Slow(Script):
+    """Takes all the time that there is for each answer."""
+
+    def __init__(self, clock: Clock, *answers: Answer) -> None:
+        super().__init__(*answers)
+        self._clock = clock
+
+    def call(self, method: str, path: str, authorization: str | None, body: object = None) -> Reply:
+        self._clock.sleep(BUDGET)
+        return super().call(method, path, authorization, body)
+
+
+def client(*scripts: Script, clock: Clock, attempts: int = 3) -> ProcessorClient:
+    regions = {f"r{number}": region(script, clock) for number, script in enumerate(scripts)}
     supported = Supported(
         "mock", Dialect.SPECIFICATION_2, frozenset(IdentityType), frozenset(RequestType)
     )
-    rules = ClientRules(attempts, BUDGET, settle=60)
-    return ProcessorClient("mock", supported.dialect, {"here": region}, supported, rules, clock)
+    rules = ClientRules(attempts, BUDGET, timedelta(seconds=80))
+    return ProcessorClient("mock", supported.dialect, regions, supported, rules, clock)
+
+
+def region(script: Script, clock: Clock) -> Region:
+    breaker = CircuitBreaker(BreakerRules(), clock.monotonic)
+    manners = Manners(breaker, Pace(1000, clock.monotonic), clock)
+    return Region("here", cast("Exchange", script), manners, lambda: None)
 
 
 def answer(status: int, retry_after: float | None = None, **content: object) -> Reply:
@@ -95,7 +111,7 @@ SILENCE = NoAnswer("ReadTimeoutError", may_have_arrived=True)
 @pytest.mark.parametrize("trouble", [answer(500), answer(503), answer(429, 1.0), SILENCE])
 def test_question_is_repeated_until_it_is_answered(trouble: Answer) -> None:
     script = Script(trouble, trouble, PENDING)
-    assert client(script, Clock()).status(ID, "here").request_id == ID
+    assert client(script, clock=Clock()).status(ID, "r0").request_id == ID
     assert script.asked == ["GET"] * 3
 
 
@@ -103,36 +119,36 @@ def test_question_is_repeated_until_it_is_answered(trouble: Answer) -> None:
 def test_what_will_not_change_is_not_asked_again(status: int) -> None:
     script = Script(answer(status))
     with pytest.raises(ProcessorError):
-        client(script, Clock()).status(ID, "here")
+        client(script, clock=Clock()).status(ID, "r0")
     assert script.asked == ["GET"]
 
 
 def test_question_is_asked_so_many_times_and_no_more() -> None:
     script = Script(answer(500))
     with pytest.raises(Unreachable):
-        client(script, Clock(), attempts=4).status(ID, "here")
+        client(script, clock=Clock(), attempts=4).status(ID, "r0")
     assert len(script.asked) == 4
 
 
 def test_wish_to_be_left_alone_is_heeded() -> None:
     clock = Clock()
-    client(Script(answer(429, 7.0), PENDING), clock).status(ID, "here")
+    client(Script(answer(429, 7.0), PENDING), clock=clock).status(ID, "r0")
     assert sum(clock.slept) >= 7.0
 
 
 def test_nothing_is_waited_for_beyond_the_budget() -> None:
     clock, script = Clock(), Script(answer(429, BUDGET + 1))
     with pytest.raises(Throttled):
-        client(script, clock).status(ID, "here")
+        client(script, clock=clock).status(ID, "r0")
     assert (clock.slept, len(script.asked)) == ([], 1)
 
 
 def test_repeats_end_when_their_share_is_used_up() -> None:
     clock, script = Clock(), Script(answer(500))
-    forwarding = client(script, clock, attempts=10)
+    forwarding = client(script, clock=clock, attempts=10)
     for _ in range(20):
         with pytest.raises(Unreachable):
-            forwarding.status(ID, "here")
+            forwarding.status(ID, "r0")
     assert len(script.asked) <= 20 + 10 + 20 * 0.2 + 1
 
 
@@ -145,14 +161,14 @@ def test_each_status_has_its_meaning(status: int, kind: type[ProcessorError]) ->
     asked_whether_it_has_it = answer(404)
     script = Script(answer(status, BUDGET + 1), asked_whether_it_has_it)
     with pytest.raises(ProcessorError) as raised:
-        client(script, Clock(), attempts=1).submit(REQUEST)
+        client(script, clock=Clock(), attempts=1).submit(REQUEST)
     assert type(raised.value) is kind
 
 
 @pytest.mark.parametrize("trouble", [answer(500), answer(502), answer(504), answer(408), SILENCE])
 def test_silence_about_a_request_that_was_sent_is_unsettled(trouble: Answer) -> None:
     with pytest.raises(Unsettled):
-        client(Script(trouble), Clock()).submit(REQUEST)
+        client(Script(trouble), clock=Clock()).submit(REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +179,16 @@ def test_silence_about_a_request_that_was_sent_is_unsettled(trouble: Answer) -> 
 )  # fmt: skip
 def test_acceptance_that_is_none_is_asked_about(garbage: Reply) -> None:
     script = Script(garbage, PENDING)
-    assert client(script, Clock()).submit(REQUEST).is_late
+    assert client(script, clock=Clock()).submit(REQUEST).is_late
     assert script.asked == ["POST", "GET"]
+
+
+def test_nothing_is_sent_when_there_is_no_time_left() -> None:
+    clock, second = Clock(), Script(ACCEPTED)
+    first = Slow(clock, NoAnswer("ConnectTimeoutError", may_have_arrived=False))
+    with pytest.raises(Unreachable, match="no time left"):
+        client(first, second, clock=clock).submit(REQUEST)
+    assert second.asked == []
 
 
 def test_status_of_another_request_is_garbled() -> None:
@@ -172,34 +196,34 @@ def test_status_of_another_request_is_garbled() -> None:
         200, controller_id="c", subject_request_id=ID.replace("a", "b"), request_status="pending"
     )
     with pytest.raises(Garbled):
-        client(Script(other), Clock()).status(ID, "here")
+        client(Script(other), clock=Clock()).status(ID, "r0")
 
 
 def test_cancelling_that_was_done_before_is_done() -> None:
     script = Script(answer(400), CANCELLED)
-    assert client(script, Clock()).cancel(ID, "here").controller_id == "c"
+    assert client(script, clock=Clock()).cancel(ID, "r0").controller_id == "c"
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, NotPending), (409, NotPending), (404, Gone)])
 def test_cancelling_what_cannot_be(status: int, kind: type[ProcessorError]) -> None:
     with pytest.raises(kind):
-        client(Script(answer(status), PENDING), Clock()).cancel(ID, "here")
+        client(Script(answer(status), PENDING), clock=Clock()).cancel(ID, "r0")
 
 
 def test_region_that_is_not_configured_is_a_matter_of_settings() -> None:
     with pytest.raises(Misconfigured, match="'gone'"):
-        client(Script(PENDING), Clock()).status(ID, "gone")
+        client(Script(PENDING), clock=Clock()).status(ID, "gone")
 
 
 @pytest.mark.parametrize(
     "call",
-    [lambda one: one.submit(REQUEST), lambda one: one.status(ID, "here"),
-     lambda one: one.cancel(ID, "here")],
+    [lambda one: one.submit(REQUEST), lambda one: one.status(ID, "r0"),
+     lambda one: one.cancel(ID, "r0")],
 )  # fmt: skip
 def test_what_a_processor_writes_into_an_error_is_not_repeated(
     call: Callable[[ProcessorClient], object],
 ) -> None:
     rude = answer(400, message="canary@mail.example is taken")
     with pytest.raises(ProcessorError) as raised:
-        call(client(Script(rude, answer(404)), Clock()))
+        call(client(Script(rude, answer(404)), clock=Clock()))
     assert "canary" not in f"{raised.value!r} {raised.value.details} {raised.value.__context__!r}"
