@@ -27,7 +27,7 @@ _ARROW = {
     ("float", "int"): pa.float64(),
 }
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _SIGNED_NUMBER = re.compile(r"[+-]\d+(\.\d+)?")
 
 
