@@ -82,7 +82,8 @@ class CertificateSource:
         return held if held is not None and self._clock() - held.at < STALE else None
 
     def _refresh(self, wait: bool) -> None:
-        if not self._is_due() or not self._lock.acquire(timeout=WAIT if wait else 0):
+        # Whether it is due is asked under the lock: who waits is waiting for a fetch under way.
+        if not self._lock.acquire(timeout=WAIT if wait else 0):
             return
         try:
             if self._is_due():

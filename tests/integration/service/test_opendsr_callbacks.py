@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from config.settings import CallbackPeerSection, CallbacksSection, load_settings
-from dsr.signing import OPENGDPR
+from dsr.signing import OPENDSR, OPENGDPR
 from schemas.access import Reach
 from schemas.audit import AuditDraft
 from schemas.dsr import Dsr, DsrStatus, Forwarding
@@ -253,3 +257,36 @@ def test_callbacks_are_counted_by_outcome(client, wiring: Wiring, dsr: Dsr) -> N
     send(client, body_of(str(uuid.uuid4())))
     client.post(PATH, data=b"{}")
     assert [after - known for after, known in zip(counts(), before, strict=True)] == [1, 1, 1]
+
+
+def test_same_callback_many_times_at_once_is_applied_once(client, wiring, dsr: Dsr) -> None:
+    body = body_of(dsr.id)
+    application = client.application
+
+    def ask(_: int) -> int:
+        return send(application.test_client(), body).status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(ask, range(8))) == {202}
+    entries = list(wiring.state.audit.of(f"dsr:{dsr.id}", ALL))
+    assert [entry.draft.action for entry in entries] == ["dsr.submitted", "dsr.told"]
+
+
+@pytest.mark.parametrize("name", [OPENDSR.domain, OPENDSR.signature])
+def test_header_that_comes_twice_is_refused(client, wiring, dsr: Dsr, name: str) -> None:
+    body = body_of(dsr.id)
+    headers = [*SIGNER.headers(body).items(), (name, SIGNER.headers(body)[name])]
+    assert client.post(PATH, data=body, headers=headers).status_code == 401
+    assert status_of(wiring, dsr) == "submitted"
+
+
+_HEADER = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=200)
+
+
+@given(domain=_HEADER | st.just(DOMAIN), signature=_HEADER, body=st.binary(max_size=100))
+@hypothesis_settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_garbage_is_refused_and_never_breaks(client, domain, signature, body: bytes) -> None:
+    headers = {OPENDSR.domain: domain, OPENDSR.signature: signature}
+    assert client.post(PATH, data=body, headers=headers).status_code == 401
