@@ -77,7 +77,8 @@ class Jwks:
         return self._clock() - self._fetched_at
 
     def _refresh(self, wait: bool) -> None:
-        if not self._is_due() or not self._lock.acquire(blocking=wait):
+        # Whether it is due is asked under the lock: who waits is waiting for a fetch under way.
+        if not self._lock.acquire(blocking=wait):
             return
         try:
             if self._is_due():

@@ -139,6 +139,25 @@ def test_threads_that_come_first_share_one_fetch() -> None:
     assert (issuer.asked, len(found), None in found) == (1, 8, False)
 
 
+def test_thread_without_keys_waits_for_the_fetch_under_way() -> None:
+    issuer, fetching, ended = Issuer("a"), threading.Event(), threading.Event()
+
+    def slow() -> bytes:
+        fetching.set()
+        ended.wait(0.3)  # for one who does not wait; who does is not heard of
+        return issuer.fetch()
+
+    keys = Jwks(slow, ALGORITHMS, issuer.clock)
+    first = threading.Thread(target=keys.find, args=("a",))
+    first.start()
+    fetching.wait()
+    try:
+        assert keys.find("a") is not None
+    finally:
+        ended.set()
+        first.join()
+
+
 def test_key_is_for_the_algorithms_of_its_kind_that_are_allowed() -> None:
     found = keys_of(key_set({**RSA, "kid": "r"}, {**EC, "kid": "e"}), ("RS256", "PS256", "ES256"))
     assert found["r"].algorithms == ("RS256", "PS256")
