@@ -1,0 +1,73 @@
+"""``lethe dsr drain`` and ``lethe dsr retry``, and the drain of the service beside them."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dsr.drain import LEASE
+from runners.commands.dsr import app
+from schemas.errors import UsageError
+from stores.state.sql import open_state
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LETHE_ENV", "local")
+    monkeypatch.setenv("LETHE_STATE__FOLDER", str(tmp_path / "state"))
+    monkeypatch.setenv("LETHE_PARAMETERS__FOLDER", str(tmp_path / "keys"))
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v2"
+    one = {"dialect": "opendsr-2.0", "regions": [{"name": "eu", "url": url}], "attempts": 1}
+    monkeypatch.setenv("LETHE_PROCESSORS", json.dumps({"one": one}))
+    monkeypatch.setenv("LETHE_DRAIN__MAX_ATTEMPTS", "1")
+
+
+def lethe(*arguments: str, given: str | None = None) -> Result:
+    return CliRunner().invoke(app, arguments, input=given)
+
+
+def submitted() -> str:
+    result = lethe("submit", "gdpr_delete", "--email", "-", "--organization", "org-1",
+                   given="ana.canary@example.com\n")  # fmt: skip
+    return result.stdout.strip()
+
+
+def shown(request_id: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(lethe("show", request_id, "--json").stdout)
+    return found
+
+
+def test_drain_without_a_processor_says_what_to_do() -> None:
+    result = lethe("drain")
+    assert isinstance(result.exception, UsageError)
+    assert "processors" in result.exception.message
+
+
+@pytest.mark.usefixtures("nobody")
+def test_request_that_nobody_takes_is_parked_and_may_be_tried_again() -> None:
+    one = submitted()
+    assert lethe("drain").stdout.strip() == "1 parked"
+    assert "processor_unreachable" in str(shown(one)["parkedReason"])
+    assert lethe("drain").stdout.strip() == "nothing was due"
+    assert lethe("retry", one).exit_code == 0
+    assert (shown(one)["parkedReason"], shown(one)["attempts"]) == (None, 0)
+    assert lethe("drain").stdout.strip() == "1 parked"
+
+
+@pytest.mark.usefixtures("nobody")
+def test_drain_leaves_it_to_another_process_that_drains(tmp_path: Path) -> None:
+    submitted()
+    with closing(open_state(f"sqlite:///{tmp_path / 'state' / 'state.db'}")) as state:
+        assert state.leases.acquire(LEASE, "service", 60) is not None
+        assert "another process drains" in lethe("drain").stdout
