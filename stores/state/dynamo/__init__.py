@@ -19,8 +19,8 @@ are microseconds since 1970, in sort keys as 16 digits, so that texts sort as th
     API key              api-key#DIGEST            record             the key
     API key's id         api-key-id#ID             claim              its digest
     request              dsr#ID                    record             the data subject request
-    request's subject    dsr#ID                    subject#HASH       where the subject's list has it
-    open request         dsr-open#ORG#HASH#LAW#TYPE  claim            the id of the only one
+    request's subject    dsr#ID                    subject#HASH       for the subject's list
+    open request         dsr-open#ORG#HASH#LAW#TYPE  claim            the id of the one
     request that waits   dsrs-waiting              TIME#ID            its subjects, its next try
     one to be cancelled  dsrs-to-cancel            TIME#ID            its next try
     audit entry          audit                     NUMBER             the entry

@@ -3,7 +3,7 @@
 Its newest entry's number and hash are one item, the head, which every transaction that adds entries
 moves on if it still is what it was taken for: so numbers have no gap, and each entry holds the hash
 of the one before it. Those of one process take turns; one that another process was faster than is
-told the head with the refusal, and tries again, with jitter. Changes of requests meet at the newest
+told the head with the refusal, and tries again at once. Changes of requests meet at the newest
 place of the events as well, so the log makes them no slower than that does.
 
 The entries of one resource are found by an index, which may be a moment behind.
@@ -17,13 +17,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
 from schemas.access import Reach
 from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead, chained
 from schemas.errors import StoreUnavailable
 from stores.state.audit_rows import read_detail, written_detail
-from stores.state.dynamo.contention import done
+from stores.state.dynamo.contention import Overtaken, done, raced
 from stores.state.dynamo.items import (
     Item,
     Key,
@@ -47,15 +45,10 @@ _BETWEEN = "#pk = :pk AND #sk BETWEEN :first AND :last"
 _LAST = "9" * 16 + "~"
 
 _PAGE = 100
-_ATTEMPTS = 60
 _QUEUE_SECONDS = 15.0
 
 Put = Callable[[Sequence[Write]], None]
 """Does these writes together with others, after them; what it refuses is of all, in this order."""
-
-
-class _Overtaken(Exception):
-    """Another process has added entries meanwhile."""
 
 
 class AuditChain:
@@ -72,17 +65,8 @@ class AuditChain:
 
         Raises ``Refused``, about those other writes, if a condition of theirs does not hold.
         """
-        retrying = Retrying(
-            retry=retry_if_exception_type(_Overtaken),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.002, max=0.1),
-            reraise=True,
-        )
-        try:
-            with self._one_at_a_time():
-                return retrying(lambda: self._attempt(drafts, put_all))
-        except _Overtaken:
-            raise StoreUnavailable("state store: too many changes at once") from None
+        with self._one_at_a_time():
+            return raced(lambda: self._attempt(drafts, put_all))
 
     def head(self) -> AuditHead:
         """The head as the table has it."""
@@ -107,7 +91,7 @@ class AuditChain:
             self._head = None if found is None else _head(found)
         if any(refused.failed[ours:]):
             return Refused(refused.failed[ours:], refused.found[ours:])
-        return _Overtaken()
+        return Overtaken()
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:

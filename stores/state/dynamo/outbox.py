@@ -25,10 +25,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
 from schemas.errors import StoreError, StoreUnavailable
 from schemas.events import EVENTS_KEPT, Event, StoredEvent, Topic
+from stores.state.dynamo.contention import Overtaken, raced
 from stores.state.dynamo.items import Item, Key, Value, digits, joined, key_of, micros, time_of
 from stores.state.dynamo.layout import EXPIRES
 from stores.state.dynamo.table import DynamoTable, Refused
@@ -39,15 +38,10 @@ _NEWEST = Key(_COMMITS, "newest")
 _LAST = "9" * 16
 _BETWEEN = "#pk = :pk AND #sk BETWEEN :first AND :last"
 
-_ATTEMPTS = 60
 _QUEUE_SECONDS = 15.0
 _LOOK_EVERY = 0.02
 _LOOK_SELDOM = 0.25
 _LIVELY_SECONDS = 5.0
-
-
-class _Overtaken(Exception):
-    """Another process has taken the place meanwhile."""
 
 
 class EventLog:
@@ -62,7 +56,7 @@ class EventLog:
     def commit(self, writes: Sequence[Write], events: Sequence[Event]) -> None:
         """Do ``writes`` and tell of them. Raises ``Refused`` if one of their conditions fails."""
         with self._one_at_a_time():
-            self._retried(lambda: self._attempt(writes, events))
+            raced(lambda: self._attempt(writes, events))
         with self._grown:
             self._grown.notify_all()
 
@@ -83,18 +77,6 @@ class EventLog:
     def _last_given(self) -> int:
         found = self._table.get(_NEWEST)
         return 0 if found is None else found["place"]
-
-    def _retried(self, work: Callable[[], None]) -> None:
-        retrying = Retrying(
-            retry=retry_if_exception_type(_Overtaken),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.002, max=0.1),
-            reraise=True,
-        )
-        try:
-            retrying(work)
-        except _Overtaken:
-            raise StoreUnavailable("state store: too many changes at once") from None
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
@@ -186,7 +168,7 @@ def _reason(refused: Refused, writes: int) -> Exception:
     if any(refused.failed[:writes]):
         return Refused(refused.failed[:writes], refused.found[:writes])
     if refused.failed[-1]:
-        return _Overtaken()
+        return Overtaken()
     return StoreError("state store: this event is there already")
 
 
