@@ -65,12 +65,16 @@ class Alerts:
                     self.tell(_outage_alert(name, began, now))
 
     def tell_of_deadlines(self, requests: DsrStore, days: Sequence[int]) -> None:
-        """Tell of open requests that have so many days left or fewer, once for each number."""
+        """Tell of open requests that have so many days left or fewer, once for each number.
+
+        If nobody can be told, the others are left to the next look, so that none of them is
+        waited for in vain.
+        """
         now = self._clock()
         for dsr in requests.due_before(now + max(days) * _DAY, Reach(None), _AT_ONCE):
             passed = [day for day in days if dsr.due_at - now < day * _DAY]
-            if passed:
-                self.tell(_deadline_alert(dsr, min(passed), now))
+            if passed and not self.tell(_deadline_alert(dsr, min(passed), now)):
+                return
 
     def forget_old(self) -> None:
         """Forget what was told so long ago that it will not be asked about."""

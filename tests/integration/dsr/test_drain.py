@@ -129,9 +129,11 @@ class HeardAlerts:
 
     heard: list[Alert] = field(default_factory=list)
     deaf: bool = False
+    missed: int = 0
 
     def notify(self, alert: Alert) -> None:
         if self.deaf:
+            self.missed += 1
             raise NotTold("nobody listens")
         self.heard.append(alert)
 
@@ -411,6 +413,19 @@ def test_alert_that_nobody_heard_is_told_later(house: House) -> None:
     house.drained()
     assert house.get(one).parked_reason is not None
     assert house.notifier.kinds.count("request_parked") == 1
+
+
+def test_operators_who_cannot_be_told_are_not_tried_for_every_deadline(house: House) -> None:
+    house.processor.fails = Unreachable("down")
+    for n in range(3):
+        house.submitted(f"subject-{n}")
+    house.clock.advance(days=29)
+    house.notifier.deaf = True
+    house.drained()
+    assert house.notifier.missed == 1
+    house.notifier.deaf = False
+    house.drained()
+    assert house.notifier.kinds.count("deadline_at_risk") == 3
 
 
 def test_request_goes_to_the_first_processor_that_takes_its_type(house: House) -> None:
