@@ -49,8 +49,11 @@ class MemoryAudit(AuditLog):
     def keep_checkpoint(self, checkpoint: AuditCheckpoint) -> None:
         self._checkpoints.append(checkpoint)
 
-    def checkpoints(self) -> list[AuditCheckpoint]:
-        return [*self._checkpoints]
+    def checkpoints(self, after: int, limit: int) -> list[AuditCheckpoint]:
+        return [each for each in self._checkpoints if each.sequence > after][:limit]
+
+    def newest_checkpoint(self) -> AuditCheckpoint | None:
+        return self._checkpoints[-1] if self._checkpoints else None
 
 
 class MemoryDsr(DsrStore):
