@@ -76,11 +76,7 @@ class Client:
         self._idle.clear()
 
     async def _exchange(self, ask: Ask) -> int:
-        reader, writer = (
-            self._idle.pop()
-            if self._idle
-            else await asyncio.open_connection("127.0.0.1", self._port)
-        )
+        reader, writer = self._open_one() or await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(self._written(ask))
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(_length_of(head))
@@ -89,6 +85,15 @@ class Client:
         else:
             self._idle.append((reader, writer))
         return int(head.split(b" ", 2)[1])
+
+    def _open_one(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection that the service has not closed meanwhile, for want of requests."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     def _written(self, ask: Ask) -> bytes:
         head = (
