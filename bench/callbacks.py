@@ -25,7 +25,8 @@ from typing import Annotated
 import structlog
 import typer
 
-from config.settings import CallbackPeerSection, CallbacksSection, load_settings
+from config.dsr import CallbackPeerSection, CallbacksSection
+from config.settings import load_settings
 from dsr.signing import check_signature, sign
 from dsr.trust import Peer, Trust
 from dsr.verification import signed, verification, verify

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, DNSName, ExtensionNotFound, SubjectAlternativeName
 
-from config.settings import OpendsrSection
+from config.dsr import OpendsrSection
 from dsr.signing import SMALLEST_KEY, signed_headers
 from schemas.errors import RequestError, UsageError
 from schemas.opendsr.model import Discovery

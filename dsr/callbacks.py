@@ -19,7 +19,7 @@ from typing import Any
 
 from cryptography.x509 import Certificate
 
-from config.settings import CallbacksSection
+from config.dsr import CallbacksSection
 from dsr.changing import Decide, Step, change
 from dsr.desk import Desk
 from dsr.trust import Chain, Peer, Trust

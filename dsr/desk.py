@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from config.settings import DsrSection
+from config.dsr import DsrSection
 from stores.parameters import ParameterStore
 from stores.state.dsr_port import AuditLog, DsrStore
 from stores.state.service_port import RequestCounters

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import prod
 
-from config.settings import RiskSection
+from config.dsr import RiskSection
 from schemas.dsr import Dsr, Identity, Risk
 from schemas.identities import domain_of
 from schemas.requests import Tally

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from config.settings import EnrichmentSection, Settings
+from config.service import EnrichmentSection
+from config.settings import Settings
 from runners.choose import PipelineRunner, RunnerOptions, open_runner, runner_options
 from runners.enrich import EnrichmentRequest, run_enrichment
 from runners.enrich_progress import JobProgress

@@ -12,7 +12,7 @@ from itertools import accumulate
 from flask import Flask, current_app, request
 from werkzeug.exceptions import BadRequest
 
-from config.settings import LimitsSection
+from config.service import LimitsSection
 from schemas.errors import Invalid, RequestError, TooLarge, UnsupportedType
 from service.bootstrap import Wiring
 from service.context import View

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import structlog
 from flask import Request, Response
 
-from config.settings import IdempotencySection
+from config.service import IdempotencySection
 from schemas.access import Principal
 from schemas.errors import Conflict, Invalid, StoreError
 from schemas.requests import Answered, Claimed, InProgress, StoredResponse

@@ -21,7 +21,7 @@ from schemas.errors import AccessDenied, StoreUnavailable, UsageError
 from stores.caching import Cache, Lookup
 
 if TYPE_CHECKING:
-    from config.settings import ParameterSection
+    from config.sections import ParameterSection
 
 CACHED_FOR = 300.0
 """Seconds that a value is used before it is asked for again."""

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 
 import jwt
 
-from config.settings import AuthSection
+from config.service import AuthSection
 from schemas.access import Right, check_names, rights_of
 from schemas.errors import StoreUnavailable, UsageError
 from schemas.requests import ApiKey

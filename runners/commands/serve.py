@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from config.settings import ServiceSection, Settings
+    from config.service import ServiceSection
+    from config.settings import Settings
 
 _NEEDED = ("flask", "flask_openapi", "flask_openapi_swagger", "flask_sock", "gunicorn")
 _BACKLOG = 1024

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from config.settings import EngineSection
+from config.sections import EngineSection
 from runners.engines.downloads import NotPublished, Progress, download, maven_digest
 from runners.engines.errors import EngineError, EngineMissing
 from runners.engines.jars import assemble

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from config.settings import EnrichmentSection
+from config.service import EnrichmentSection
 from schemas.access import Action, Principal, Reach, Resource
 from schemas.errors import TooLarge, Unavailable
 from schemas.job_files import OUTPUT_FORMAT, inline_key

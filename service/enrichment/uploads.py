@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from config.settings import EnrichmentSection
+from config.service import EnrichmentSection
 from schemas.access import Reach
 from schemas.errors import (
     Conflict,

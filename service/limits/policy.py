@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from config.settings import LimitsSection
+from config.service import LimitsSection
 from schemas.access import Principal
 from schemas.errors import UsageError
 from schemas.requests import Counted

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from prometheus_client.registry import Collector
 
-from config.settings import ObserveSection
+from config.service import ObserveSection
 from service.observe.cloudwatch import CloudWatch
 from service.observe.database import count_statements
 from service.observe.exposition import Exposition

@@ -19,7 +19,7 @@ from enum import StrEnum
 
 import structlog
 
-from config.settings import ObserveSection
+from config.service import ObserveSection
 from schemas.errors import LetheError
 from stores.tracing import NoTracer, SpanKind, Tracer
 

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from flask import Blueprint, Response, g, request
 
-from config.settings import MetricsAccess
+from config.service import MetricsAccess
 from schemas.access import Action, Resource
 from schemas.errors import Forbidden
 from service import context

@@ -13,7 +13,7 @@ from time import monotonic
 import structlog
 from flask import Request
 
-from config.settings import AuthSection
+from config.service import AuthSection
 from schemas.access import Principal
 from schemas.errors import NotAuthenticated
 from service.security.api_keys import ApiKeys

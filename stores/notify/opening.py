@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from config.settings import AlertsSection, OutboundSection
+from config.dsr import AlertsSection, OutboundSection
 from stores.notify.log import LogNotifier
 from stores.notify.port import Notifier, Notifiers
 from stores.outbound import Outbound, OutboundRules, parse_networks

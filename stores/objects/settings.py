@@ -10,7 +10,7 @@ from schemas.errors import UsageError
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from config.settings import S3Section
+    from config.sections import S3Section
 
 MINIMUM_PART = 5 * 1024 * 1024
 

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from config.settings import ProcessorSection
+from config.dsr import ProcessorSection
 from schemas.errors import UsageError
 from stores.parameters import ParameterStore
 from stores.processors.client import ClientRules, ProcessorClient

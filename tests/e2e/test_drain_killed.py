@@ -13,7 +13,8 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from config.settings import DsrSection, ParameterSection, ParameterSource
+from config.dsr import DsrSection
+from config.sections import ParameterSection, ParameterSource
 from dsr.desk import open_desk
 from dsr.drain import LEASE
 from dsr.submit import Order, Submitter, request_id_of, submit

@@ -12,7 +12,8 @@ import pytest
 import typer
 import yaml
 
-from config.settings import ServiceSection, Settings, load_settings
+from config.service import ServiceSection
+from config.settings import Settings, load_settings
 from runners.cli import build_app
 from runners.engines.versions import FLINK, SPARK
 from tests.unit.test_docs import anchors

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import FOLDER, ParameterSource, Settings, load_settings
+from config.sections import ParameterSource
+from config.settings import FOLDER, Settings, load_settings
 from runners.commands.options import s3_settings
 from schemas.errors import UsageError
 

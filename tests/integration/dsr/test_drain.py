@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import DsrSection
+from config.dsr import DsrSection
 from dsr.alerts import Alerts
 from dsr.cancel import cancel
 from dsr.changing import change

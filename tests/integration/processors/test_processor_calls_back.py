@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from config.settings import ProcessorSection, RegionSection
+from config.dsr import ProcessorSection, RegionSection
 from schemas.dsr import Identity, IdentityType, Regulation, RequestType
 from schemas.opendsr.answers import decode_report
 from schemas.opendsr.model import Dialect, SubjectRequest

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import ProcessorSection, RegionSection
+from config.dsr import ProcessorSection, RegionSection
 from schemas.dsr import Identity, IdentityFormat, IdentityType, Regulation, RequestType
 from schemas.opendsr.model import Dialect, ProcessingStatus, SubjectRequest
 from stores.parameters import EnvironmentParameters

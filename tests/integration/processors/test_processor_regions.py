@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from config.settings import ProcessorSection, RegionSection
+from config.dsr import ProcessorSection, RegionSection
 from schemas.dsr import Identity, IdentityType, Regulation, RequestType
 from schemas.opendsr.model import Dialect, SubjectRequest
 from stores.parameters import EnvironmentParameters

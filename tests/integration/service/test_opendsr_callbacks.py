@@ -16,7 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from config.settings import CallbackPeerSection, CallbacksSection, load_settings
+from config.dsr import CallbackPeerSection, CallbacksSection
+from config.settings import load_settings
 from dsr.signing import OPENDSR, OPENGDPR
 from schemas.access import Reach
 from schemas.audit import AuditDraft

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from flask import Flask, Response, request
 
-from config.settings import IdempotencySection
+from config.service import IdempotencySection
 from schemas.access import Reach
 from schemas.errors import Conflict
 from schemas.jobs import Job, JobQuery, JobStatus

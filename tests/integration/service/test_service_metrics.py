@@ -11,7 +11,7 @@ from flask import Blueprint, Response
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from config.settings import MetricsAccess
+from config.service import MetricsAccess
 from schemas.access import Reach
 from schemas.errors import StoreUnavailable
 from schemas.jobs import Job, JobQuery, JobStatus

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.settings import EnrichmentSection
+from config.service import EnrichmentSection
 from schemas.access import Reach
 from schemas.errors import Unavailable
 from schemas.jobs import JobCursor, JobQuery

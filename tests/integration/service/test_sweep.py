@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import EnrichmentSection
+from config.service import EnrichmentSection
 from schemas.access import Reach
 from schemas.jobs import JobEnd, JobStatus
 from service.dispatch.sweep import YOUNG, Kept, Sweep

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from flask.testing import FlaskClient
 
-from config.settings import EnrichmentSection
+from config.service import EnrichmentSection
 from schemas.access import Reach
 from schemas.errors import NotFound, TooLarge
 from service.bootstrap import Wiring

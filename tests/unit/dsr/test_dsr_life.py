@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from config.settings import DsrSection, RiskSection
+from config.dsr import DsrSection, RiskSection
 from dsr.cancel import cancel
 from dsr.changing import Step, change
 from dsr.desk import Desk

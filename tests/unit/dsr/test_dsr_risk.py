@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.settings import RiskSection
+from config.dsr import RiskSection
 from dsr.risk import Signals, assess, is_disposable, is_mismatched, within_a_day
 from schemas.dsr import Identity, IdentityType
 from schemas.requests import Tally

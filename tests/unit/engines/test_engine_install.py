@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from config.settings import EngineSection
+from config.sections import EngineSection
 from runners.engines.downloads import download, maven_digest
 from runners.engines.errors import EngineDamaged, EngineMissing, EngineUnreachable
 from runners.engines.install import engine_folder, find, install, installed

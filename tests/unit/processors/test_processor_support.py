@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from config.settings import ProcessorSection, RegionSection
+from config.dsr import ProcessorSection, RegionSection
 from schemas.dsr import Identity, IdentityFormat, IdentityType, Regulation, RequestType
 from schemas.opendsr.model import MPARTICLE_DOMAIN, Dialect, SubjectRequest
 from stores.processors.errors import Unsupported

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import ProcessorSection
+from config.dsr import ProcessorSection
 from runners.mock_processor.settings import ProcessorSettings, Signing
 from stores.processors.errors import ProcessorError
 

@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.settings import IdempotencySection
+from config.service import IdempotencySection
 from schemas.access import Principal
 from schemas.errors import Conflict, Invalid, StoreUnavailable
 from schemas.requests import (

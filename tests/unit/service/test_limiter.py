@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from config.settings import LimitsSection
+from config.service import LimitsSection
 from schemas.access import Principal
 from schemas.errors import StoreUnavailable, UsageError
 from schemas.requests import Counted, Tally

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import SocketsSection
+from config.service import SocketsSection
 from schemas.events import Event
 from service.live import messages
 from service.live.frames import CloseCode

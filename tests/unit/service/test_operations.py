@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
-from config.settings import ObserveSection, SlowSection
+from config.service import ObserveSection, SlowSection
 from schemas.errors import NotFound
 from service.observe.operations import (
     Measured,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from config.settings import AuthSection, IdempotencySection, LimitsSection
+from config.service import AuthSection, IdempotencySection, LimitsSection
 from schemas.access import ROLES, Action, Resource
 from service.limits.enforce import EXEMPT
 from service.security import jwks

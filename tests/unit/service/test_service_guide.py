@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from config.settings import ServiceSection
+from config.service import ServiceSection
 from service.observe.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from config.settings import AuthSection, ServiceSection, Settings, is_loopback
+from config.service import AuthSection, ServiceSection, is_loopback
+from config.settings import Settings
 from runners.commands import serve
 from schemas.errors import StoreUnavailable, UsageError
 from service.bootstrap import Wiring

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from config.settings import AlertsSection, DrainSection, OutboundSection, WebhooksSection
+from config.dsr import AlertsSection, DrainSection, OutboundSection, WebhooksSection
 from schemas.alerts import AlertKind
 from stores.webhooks.keys import WebhookKeys
 from tests.dsr_memory import MadeKeys

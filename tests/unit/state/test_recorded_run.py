@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import typer
 
-from config.settings import Settings, StateSection
+from config.sections import StateSection
+from config.settings import Settings
 from runners import runs
 from runners.report import Report
 from runners.runs import CANCEL, RUN_ID, counts_of, owner_here, recorded_run, state_of

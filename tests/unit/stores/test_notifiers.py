@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 from structlog.testing import capture_logs
 
-from config.settings import AlertsSection, OutboundSection
+from config.dsr import AlertsSection, OutboundSection
 from schemas.alerts import Alert, AlertKind, shown_alert
 from stores.notify.log import LogNotifier
 from stores.notify.opening import open_notifiers

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
-from config.settings import ParameterSection, ParameterSource
+from config.sections import ParameterSection, ParameterSource
 from schemas.errors import AccessDenied, LetheError, StoreUnavailable, UsageError
 from stores.parameters import (
     CACHED_FOR,
