@@ -38,11 +38,6 @@ class RunStatus(StrEnum):
             return other is not RunStatus.QUEUED
         return self is RunStatus.RUNNING and other.is_final
 
-    @property
-    def predecessors(self) -> tuple[RunStatus, ...]:
-        """The statuses that may become this one."""
-        return tuple(status for status in RunStatus if status.may_become(self))
-
 
 @dataclass(frozen=True)
 class RunOwner:

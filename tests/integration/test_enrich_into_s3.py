@@ -16,12 +16,13 @@ from runners.generate import contacts
 from runners.generate.output import write_file
 from schemas.contacts import EnrichmentPlan, EnrichmentReport
 from schemas.errors import InputError
+from schemas.jobs import PartProgress
 from stores.enrichment.client import ApiSettings
 from stores.enrichment.errors import ApiUnavailable
 from stores.objects import S3Settings
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, moto_url, s3_client
 from tests.mock_api import Mock, running_mock
-from transforms.contacts.progress import FileProgress, Progress, Silent
+from transforms.contacts.progress import FileProgress, Progress, Reporter
 
 __all__ = ["moto_url"]  # a fixture: pytest finds it here
 
@@ -44,6 +45,19 @@ class Bucket:
     def lines(self, key: str) -> list[str]:
         content = s3_client(self.url).get_object(Bucket=self.name, Key=key)["Body"].read()
         return [json.loads(line)["id"] for line in content.splitlines()]
+
+
+class Silent:
+    """Progress that nobody wants to know."""
+
+    def reporter(self) -> Reporter:
+        return self
+
+    def report(self, progress: PartProgress) -> None:
+        """Nothing is told."""
+
+    def close(self) -> None:
+        """Nothing was told."""
 
 
 @pytest.fixture

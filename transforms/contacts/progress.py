@@ -36,19 +36,6 @@ class Progress(Protocol):
         """A reporter for one worker."""
 
 
-class Silent:
-    """Progress that nobody wants to know."""
-
-    def reporter(self) -> Reporter:
-        return self
-
-    def report(self, progress: PartProgress) -> None:
-        """Nothing is told."""
-
-    def close(self) -> None:
-        """Nothing was told."""
-
-
 @dataclass(frozen=True)
 class FileProgress:
     """Progress in a file, a record a part, for workers and onlookers of one machine."""

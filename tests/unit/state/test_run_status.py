@@ -25,4 +25,5 @@ def test_nothing_becomes_queued_or_what_it_is(status: RunStatus) -> None:
 
 
 def test_a_run_may_end_without_having_run() -> None:
-    assert RunStatus.LOST.predecessors == (RunStatus.QUEUED, RunStatus.RUNNING)
+    assert RunStatus.QUEUED.may_become(RunStatus.LOST)
+    assert RunStatus.RUNNING.may_become(RunStatus.LOST)
