@@ -52,6 +52,15 @@ _MESSAGES: Mapping[int, str] = {
 }
 """What is said of errors that the framework raises."""
 
+_CODES: Mapping[int, str] = {
+    413: "too_large",
+    414: "uri_too_long",
+    415: "unsupported_type",
+    416: "requested_range_not_satisfiable",
+    422: "invalid",
+}
+"""Of errors that the framework raises, where the phrase of a status differs between Pythons."""
+
 _KEPT_HEADERS = ("Allow", "Content-Range", "WWW-Authenticate", "Retry-After")
 _RETRY_AFTER = 5
 """Seconds after which to come back when nobody knows better."""
@@ -198,7 +207,8 @@ def _of_framework(error: HTTPException) -> Fault:
     phrase = HTTPStatus(status).phrase
     headers = {name: value for name, value in error.get_headers() if name in _KEPT_HEADERS}
     message = _MESSAGES.get(status, phrase.lower())
-    return Fault(status, phrase.lower().replace(" ", "_"), message, headers=headers)
+    code = _CODES.get(status, phrase.lower().replace(" ", "_"))
+    return Fault(status, code, message, headers=headers)
 
 
 def _note(error: Exception, fault: Fault) -> None:

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestedRangeNotSatisfiable,
+    RequestEntityTooLarge,
+    RequestURITooLarge,
+    UnsupportedMediaType,
+)
 
 from schemas.errors import (
     AccessDenied,
@@ -60,6 +68,19 @@ def test_a_full_disk_is_no_mistake_and_its_place_is_not_told() -> None:
     fault = fault_of(StoreFull("/srv/files: No space left on device"))
     assert (fault.status, fault.code, fault.headers["Retry-After"]) == (503, "store_full", "60")
     assert "/srv" not in fault.message
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RequestEntityTooLarge(), "too_large"),
+        (RequestURITooLarge(), "uri_too_long"),
+        (UnsupportedMediaType(), "unsupported_type"),
+        (RequestedRangeNotSatisfiable(), "requested_range_not_satisfiable"),
+    ],
+)
+def test_code_does_not_follow_the_phrases_of_a_python(error: HTTPException, code: str) -> None:
+    assert fault_of(error).code == code
 
 
 def test_request_error_is_told_as_it_is() -> None:
