@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas import errors
-from service.errors import _TYPES
+from service.errors import _TYPES, fault_of
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "api.md").read_text("utf-8")
 
@@ -25,6 +25,17 @@ REFUSALS = [
 def test_error_code_is_explained(kind: type[errors.RequestError]) -> None:
     row = rf"^\| `{kind.code}` \| {kind.http_status} \| .+ \|$"
     assert re.search(row, GUIDE, re.MULTILINE)
+
+
+def told_stores() -> list[str]:
+    """Codes of what stores raise, where a client is told more than that something is wrong."""
+    faults = [fault_of(kind("")) for kind in errors.StoreError.__subclasses__()]
+    return [fault.code for fault in faults if fault.status == 503]
+
+
+@pytest.mark.parametrize("code", told_stores())
+def test_error_of_a_store_is_explained(code: str) -> None:
+    assert re.search(rf"^\| `{code}` \| 503 \| .+ \|$", GUIDE, re.MULTILINE)
 
 
 @pytest.mark.parametrize("status", _TYPES)
