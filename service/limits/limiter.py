@@ -54,14 +54,13 @@ class Limiter:
 
     def remembered(self, rules: Sequence[Rule]) -> Standing | None:
         """Where one stands who is known to be over one of these; asks nobody."""
-        with self._lock:
+        with self._lock, self._over.timer as now:  # the time stands still: none runs out meanwhile
             over = [self._over[rule.name] for rule in rules if rule.name in self._over]
-            left = self._monotonic()
         if not over:
             return None
         self._told("limited")
         until, found = max(over, key=lambda entry: entry[0])
-        return replace(found, is_over=True, wait=until - left, reset=until - left)
+        return replace(found, is_over=True, wait=until - now, reset=until - now)
 
     def count(self, rules: Sequence[Rule]) -> Standing | None:
         """Count a request; where it stands by the rule that leaves it least.

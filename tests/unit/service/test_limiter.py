@@ -94,6 +94,17 @@ def test_whoever_is_over_comes_again_when_they_were_told() -> None:
     assert ask(limiter)
 
 
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_limit_may_run_out_while_it_is_looked_up(looks: int) -> None:
+    store, times = Store(), [0.0]
+    limiter = Limiter(store, store.now, lambda: times.pop() if len(times) > 1 else times[0])
+    while ask(limiter):
+        pass
+    times[:] = [60.0, *([59.9] * looks)]
+    place = limiter.remembered(TEN)
+    assert place is None or place.wait > 0
+
+
 def test_hammering_does_not_lock_anybody_out() -> None:
     """Who asks ten times as often as they may still gets what they may, over time."""
     store = Store()
