@@ -89,10 +89,7 @@ class SqlJobs:
     def finish(self, job_id: str, run_id: str | None, end: JobEnd) -> Job | None:
         def change(connection: sa.Connection, job: Job) -> Job | None:
             sums = _sums(connection, job_id)
-            ended = job_changes.ended(job, run_id, end, self._clock(), *sums)
-            if ended is not None:
-                connection.execute(sa.delete(JOB_PARTS).where(JOB_PARTS.c.job_id == job_id))
-            return ended
+            return job_changes.ended(job, run_id, end, self._clock(), *sums)
 
         return self._change(_of(job_id), change)
 
@@ -133,6 +130,9 @@ class SqlJobs:
         after = replace(after, version=before.version + 1, updated_at=self._clock())
         values = _columns(after)
         connection.execute(sa.update(JOBS).where(JOBS.c.id == before.id).values(values))
+        if after.status.is_final and not before.status.is_final:
+            # However it ended: one that was queued again may have parts, too.
+            connection.execute(sa.delete(JOB_PARTS).where(JOB_PARTS.c.job_id == before.id))
         insert_events(connection, [event_of_job(after)])
         return after
 

@@ -218,6 +218,20 @@ def test_a_queued_job_is_cancelled_at_once_if_so_asked(state: AnyState) -> None:
     assert there(state.jobs.request_cancel("j2", ANA, at_once=False)).status == "queued"
 
 
+def test_nothing_is_left_of_the_progress_of_a_job_that_was_cancelled_in_the_queue(
+    state: AnyState, clock: Clock
+) -> None:
+    running(state)
+    state.jobs.report("j1", PartProgress(0, 5, 1))
+    state.jobs.requeue("j1", "r1")
+    state.jobs.request_cancel("j1", ANA, at_once=True)
+    clock.pass_by(1)
+    state.jobs.prune(clock())
+    state.outbox.prune(clock())
+    running(state)
+    assert there(state.jobs.advance("j1", "r1")).processed_batches == 0
+
+
 def test_a_deleted_job_is_out_of_sight(state: AnyState) -> None:
     running(state)
     state.jobs.finish("j1", "r1", DONE)
