@@ -35,6 +35,7 @@ from dsr.forwarding import (
     Talk,
     Tell,
     Unreadable,
+    Unready,
     Withdraw,
     forwarding,
     withdrawal,
@@ -45,7 +46,7 @@ from schemas.access import Reach
 from schemas.dsr import Dsr
 from schemas.errors import StoreError, UsageError
 from schemas.opendsr.model import Acceptance, SubjectRequest
-from stores.processors.errors import Gone, Misconfigured, ProcessorError, Unsupported
+from stores.processors.errors import Gone, ProcessorError, Unsupported
 from stores.processors.port import Accepted, Processor
 from stores.state.leadership import Leadership
 from stores.state.port import LeaseLost
@@ -252,7 +253,7 @@ class Drain:
         except SealBroken:
             return Unreadable(f"request {said.dsr.id}: what is sealed cannot be opened")
         except UsageError as error:
-            return self._heard(route, Misconfigured(error.message))
+            return self._heard(route, Unready(error.message))
         except ProcessorError as error:
             return self._heard(route, error)
         self._post.outages.heard(route.processor.name, None)

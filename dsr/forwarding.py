@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
 from dsr.callbacks import advanced
 from dsr.changing import Decide, Step
@@ -28,6 +29,7 @@ from schemas.dsr import Dsr, DsrStatus, Forwarding
 from schemas.opendsr.model import Acceptance, StatusReport
 from stores.processors.errors import (
     Gone,
+    Misconfigured,
     NotPending,
     ProcessorError,
     Refused,
@@ -42,6 +44,10 @@ class Unreadable(ProcessorError):
 
     code = "seal_broken"
     http_status = 500
+
+
+class Unready(Misconfigured):
+    """Our own settings or keys do not let it be sent: no processor was asked anything."""
 
 
 class Outcome(StrEnum):
@@ -143,9 +149,9 @@ def forwarding(dsr: Dsr, processor: str, rules: Rules) -> Talk:
         return Outcome.FORWARDED
     assert isinstance(answer, ProcessorError)
     if isinstance(answer, Refused):
-        yield Settle(lambda known, now: _refused(known, answer, now))
+        yield Settle(_while_claimed(claimed, lambda known, now: _refused(known, answer, now)))
         return Outcome.FAILED
-    return (yield from _later(claimed, answer, rules))
+    return (yield from _later(claimed, dsr.forwarding, answer, rules))
 
 
 def withdrawal(dsr: Dsr, rules: Rules) -> Talk:
@@ -190,15 +196,16 @@ def _recall(dsr: Dsr, rules: Rules) -> Talk:
     return Outcome.CANCELLED if is_over else Outcome.PUT_OFF
 
 
-def _later(dsr: Dsr, error: ProcessorError, rules: Rules) -> Talk:
+def _later(dsr: Dsr, before: Forwarding, error: ProcessorError, rules: Rules) -> Talk:
     """Queue it again, or park it, but not without having told somebody."""
+    left = partial(_left, error=error, before=before)
     is_last = dsr.forwarding.attempts >= rules.max_attempts or isinstance(error, Unreadable)
     if is_last and not isinstance(error, Throttled):
         told = yield Tell(_parked_alert(dsr, error))
         if told:
-            yield Settle(lambda known, now: _parked(known, error, now))
+            yield Settle(_while_claimed(dsr, lambda known, _: _parked(left(known), error)))
             return Outcome.PARKED
-    yield Settle(lambda known, now: _put_off(known, error, rules, now))
+    yield Settle(_while_claimed(dsr, lambda known, now: _put_off(left(known), error, rules, now)))
     return Outcome.PUT_OFF
 
 
@@ -207,6 +214,16 @@ def _earlier(known: Forwarding) -> Earlier | None:
 
 
 # --- what a request becomes
+
+
+def _while_claimed(claimed: Dsr, decide: Decide) -> Decide:
+    """Leaves a request that another one has claimed since: by now it may be on its way again."""
+
+    def settle(known: Dsr, now: datetime) -> Step | None:
+        is_ours = known.forwarding.tried_at == claimed.forwarding.tried_at
+        return decide(known, now) if is_ours else None
+
+    return settle
 
 
 def _claimed(dsr: Dsr, processor: str, now: datetime) -> Step | None:
@@ -283,28 +300,32 @@ def _cancelled(dsr: Dsr, now: datetime) -> Step | None:
 def _put_off(dsr: Dsr, error: ProcessorError, rules: Rules, now: datetime) -> Step | None:
     if dsr.status is not DsrStatus.QUEUED:
         return None
-    known = _settled(dsr.forwarding, error)
-    attempts = known.attempts - isinstance(error, Throttled)
+    attempts = dsr.forwarding.attempts - isinstance(error, Throttled)
     at = now + _pause(attempts, error, rules)
-    forwarding = replace(known, attempts=attempts, next_try_at=at)
+    forwarding = replace(dsr.forwarding, attempts=attempts, next_try_at=at)
     return Step(replace(dsr, forwarding=forwarding), "put_off", {"code": error.code})
 
 
-def _parked(dsr: Dsr, error: ProcessorError, now: datetime) -> Step | None:
-    del now
+def _parked(dsr: Dsr, error: ProcessorError) -> Step | None:
     if dsr.status is not DsrStatus.QUEUED:
         return None
-    forwarding = replace(_settled(dsr.forwarding, error), next_try_at=None)
+    forwarding = replace(dsr.forwarding, next_try_at=None)
     reason = f"{error.code}: {error.message}"
     parked = replace(dsr, parked_reason=reason, forwarding=forwarding)
     return Step(parked, "parked", {"code": error.code})
 
 
-def _settled(known: Forwarding, error: ProcessorError) -> Forwarding:
-    """The time of the attempt is kept if the processor may have the request, else forgotten."""
+def _left(dsr: Dsr, error: ProcessorError, before: Forwarding) -> Dsr:
+    """What is remembered of an attempt that failed; if none was made, of those before it.
+
+    The time is kept if the processor may have the request, else forgotten.
+    """
+    tried_at, region = None, None
     if isinstance(error, Unsettled):
-        return replace(known, region=error.region)
-    return replace(known, tried_at=None, region=None)
+        tried_at, region = dsr.forwarding.tried_at, error.region
+    elif isinstance(error, Unreadable | Unready):
+        tried_at, region = before.tried_at, before.region
+    return replace(dsr, forwarding=replace(dsr.forwarding, tried_at=tried_at, region=region))
 
 
 def _not_there(dsr: Dsr, rules: Rules, now: datetime) -> Step | None:

@@ -22,6 +22,7 @@ from dsr.forwarding import (
     Talk,
     Tell,
     Unreadable,
+    Unready,
     Withdraw,
     forwarding,
     retried,
@@ -187,6 +188,28 @@ def test_request_is_not_parked_while_nobody_could_be_told() -> None:
 
 def test_request_that_cannot_be_opened_is_parked_at_once() -> None:
     assert forwarded(a_request(), Unreadable("sealed"), True).outcome is Outcome.PARKED
+
+
+@pytest.mark.parametrize("error", [Unreadable("sealed"), Unready("the key is too short")])
+def test_attempt_that_could_not_be_made_leaves_what_is_known_of_those_before(
+    error: ProcessorError,
+) -> None:
+    run = forwarded(tried(region="us"), error, True)
+    assert run.dsr.status is DsrStatus.QUEUED
+    assert (run.dsr.forwarding.tried_at, run.dsr.forwarding.region) == (RECEIVED, "us")
+
+
+@pytest.mark.parametrize("error", [DOWN, Refused("no"), Unreadable("sealed")])
+def test_what_another_one_has_claimed_since_is_left_to_it(error: ProcessorError) -> None:
+    talk = forwarding(a_request(), "one", RULES)
+    next(talk)
+    talk.send(claimed(a_request()))
+    said = talk.send(error)
+    settle = talk.send(True) if isinstance(said, Tell) else said
+    assert isinstance(settle, Settle)
+    assert settle.decide(claimed(a_request()), NOW) is not None
+    later = NOW + timedelta(seconds=9)
+    assert settle.decide(tried(attempts=2, tried_at=later), later) is None
 
 
 def test_alert_of_a_parked_request_names_no_subject() -> None:
