@@ -112,7 +112,25 @@ class ObjectLock:
     def _beat(self) -> None:
         with self._writing:
             self._beats += 1
-            self._etag = self._store.put_if_match(self._key, self._content(), self._etag).etag
+            try:
+                self._etag = self._kept(self._etag)
+            except ObjectChanged:
+                self._etag = self._kept(self._etag_of_mine())
+
+    def _kept(self, etag: str) -> str:
+        """Show a sign of life in the place of the one with this tag; the new one's."""
+        return self._store.put_if_match(self._key, self._content(), etag).etag
+
+    def _etag_of_mine(self) -> str:
+        """The lock's tag if it is held still: a sign of life may have been kept unanswered.
+
+        Raises ``ObjectChanged`` if it was lost.
+        """
+        found = self._store.head(self._key)
+        with suppress(ObjectMissing):
+            if found is not None and self._token.encode() in self._store.read(self._key):
+                return found.etag
+        raise ObjectChanged(f"{self._store.uri}/{self._key} is another's by now", key=self._key)
 
     def _release(self) -> None:
         """A lock that was lost is another's; one that cannot be removed falls silent."""

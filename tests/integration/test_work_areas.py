@@ -19,13 +19,14 @@ from schemas.contacts import (
     Part,
     Receipt,
 )
-from schemas.errors import StoreError, UsageError
+from schemas.errors import StoreError, StoreUnavailable, UsageError
 from stores.enrichment import open_area
 from stores.enrichment.area import WorkArea
+from stores.enrichment.lock import ObjectLock
 from stores.enrichment.prefix import WorkPrefix
 from stores.enrichment.records import FinishedBatch
 from stores.enrichment.work import WorkFolder
-from stores.objects import LocalObjectStore, S3Settings
+from stores.objects import LocalObjectStore, ObjectInfo, S3Settings
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, moto_url
 
 __all__ = ["moto_url"]  # a fixture: pytest finds it here
@@ -198,6 +199,28 @@ def test_a_lock_that_was_taken_over_keeps_the_output_from_being_published(tmp_pa
     with pytest.raises(StoreError, match="taken over"):
         publish()
     assert not area.has_output()
+
+
+class LosesAnswer(LocalObjectStore):
+    """The answer to the first sign of life is lost, though it was kept."""
+
+    is_lost = False
+
+    def put_if_match(self, key: str, data: bytes, etag: str) -> ObjectInfo:
+        info = super().put_if_match(key, data, etag)
+        if not self.is_lost:
+            self.is_lost = True
+            raise StoreUnavailable("no answer came")
+        return info
+
+
+def test_a_lock_whose_sign_of_life_went_unanswered_is_still_held(tmp_path: Path) -> None:
+    lock = ObjectLock(LosesAnswer(tmp_path), "lock")
+    with lock.held("out.ndjson"):
+        with pytest.raises(StoreUnavailable):
+            lock.check()
+        lock.check()
+    assert LocalObjectStore(tmp_path).head("lock") is None
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
