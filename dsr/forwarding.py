@@ -321,11 +321,20 @@ def _left(dsr: Dsr, error: ProcessorError, before: Forwarding) -> Dsr:
     The time is kept if the processor may have the request, else forgotten.
     """
     tried_at, region = None, None
-    if isinstance(error, Unsettled):
-        tried_at, region = dsr.forwarding.tried_at, error.region
-    elif isinstance(error, Unreadable | Unready):
+    if isinstance(error, Unreadable | Unready) or _is_unsettled_before(error, before):
         tried_at, region = before.tried_at, before.region
+    elif isinstance(error, Unsettled):
+        tried_at, region = dsr.forwarding.tried_at, error.region
     return replace(dsr, forwarding=replace(dsr.forwarding, tried_at=tried_at, region=region))
+
+
+def _is_unsettled_before(error: ProcessorError, before: Forwarding) -> bool:
+    """Whether regions were only asked: what is sent leaves no doubt but about one of them.
+
+    Counted from each question, the time after which nothing is on its way would never pass.
+    """
+    is_any = isinstance(error, Unsettled) and error.region is None
+    return is_any and before.tried_at is not None
 
 
 def _not_there(dsr: Dsr, rules: Rules, now: datetime) -> Step | None:

@@ -153,6 +153,12 @@ def test_unsettled_attempt_is_kept_in_mind() -> None:
     assert (run.dsr.forwarding.tried_at, run.dsr.forwarding.region) == (NOW, "us")
 
 
+def test_question_to_all_regions_does_not_put_off_when_the_attempt_counts_as_settled() -> None:
+    run = forwarded(tried(), Unsettled("any may have it", region=None))
+    assert run.outcome is Outcome.PUT_OFF
+    assert (run.dsr.forwarding.tried_at, run.dsr.forwarding.region) == (RECEIVED, None)
+
+
 @pytest.mark.parametrize("error", [DOWN, Garbled("?"), Duplicate("another is in progress")])
 def test_attempt_that_brought_nothing_is_put_off(error: ProcessorError) -> None:
     run = forwarded(a_request(), error)
