@@ -138,8 +138,8 @@ class Uploads:
         return upload
 
     def address(self, upload: Upload) -> Address:
-        """Where its content is to be sent."""
-        seconds = self._section.url_seconds
+        """Where its content is to be sent, as long as it can be used: S3 asks nobody later."""
+        seconds = min(self._section.url_seconds, int(self._lifetime.total_seconds()))
         expires_at = self._clock() + timedelta(seconds=seconds)
         presigner = self._files.presigner
         if presigner is not None:

@@ -175,6 +175,14 @@ def test_upload_that_a_job_still_reads_is_not_swept(uploads: Uploads, times: Tim
     assert uploads.sweep(frozenset([key])) == 0
 
 
+def test_address_is_good_no_longer_than_its_upload(wiring: Wiring, times: Times) -> None:
+    """What came to S3 after the sweep would be found by no later one."""
+    section = EnrichmentSection(url_seconds=7 * 24 * 3600, upload_hours=2)
+    uploads, about = Uploads(wiring.files, section, times), announcement()
+    upload = uploads.begin(NewUpload("text/csv", about["size"], about["sha256"]), "org-1", "user-1")
+    assert uploads.address(upload).expires_at == BEGIN + timedelta(hours=2)
+
+
 def test_stream_is_not_read_far_beyond_what_was_announced(uploads: Uploads) -> None:
     class Endless(BytesIO):
         taken = 0
