@@ -138,17 +138,20 @@ class Dispatcher:
         return next_step(job, run, self._post.clock(), self._post.max_attempts)
 
     def _do(self, job: Job, step: Step) -> None:
-        """All but starting it."""
+        """All but starting it; nothing if it has ended by itself since it was looked at."""
         jobs, runs = self._post.state.jobs, self._post.state.runs
         match step:
             case End(end):
-                jobs.finish(job.id, job.run_id, end)
+                ended = jobs.finish(job.id, job.run_id, end)
                 self._declare_lost(job)
-                _log.info("job ended", job=job.id, status=end.status.value, code=end.error_code)
+                if ended is not None:
+                    _log.info("job ended", job=job.id, status=end.status.value, code=end.error_code)
             case Requeue():
-                jobs.requeue(job.id, str(job.run_id))
+                queued = jobs.requeue(job.id, str(job.run_id))
                 self._declare_lost(job)
-                _log.warning("job queued again", job=job.id, lost=job.run_id, attempt=job.attempts)
+                if queued is not None:
+                    said = {"job": job.id, "lost": job.run_id, "attempt": job.attempts}
+                    _log.warning("job queued again", **said)
             case AskToEnd() if job.run_id is not None and runs.request_cancel(job.run_id):
                 run = runs.get(job.run_id)
                 if run is not None:

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from runners.launcher import Launch
 from runners.runs import owner_here
 from schemas.access import Reach
 from schemas.errors import StoreError, StoreUnavailable
-from schemas.jobs import Job, JobStatus
+from schemas.jobs import Job, JobEnd, JobStatus
 from schemas.runs import RunEnd, RunOwner, RunRecord, RunStatus
 from service.dispatch.dispatcher import LEASE_SECONDS, Dispatcher, Post
 from stores.state.sql import SqlState, open_state
@@ -204,6 +205,24 @@ def test_process_that_cannot_be_started_leaves_the_job_queued(
     with pytest.raises(StoreError):
         dispatcher.step()
     assert (seen(state, 1).status, seen(state, 1).attempts) == (JobStatus.QUEUED, 0)
+
+
+def test_job_that_ends_while_it_is_looked_at_is_not_said_to_be_queued_again(
+    dispatcher: Dispatcher, state: SqlState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.jobs.add([job(1)])
+    dispatcher.step()
+    get = SqlRuns.get
+
+    def end_first(runs: SqlRuns, run_id: str) -> RunRecord | None:
+        state.jobs.finish("job-0001", run_id, JobEnd(JobStatus.COMPLETED, "out"))
+        state.runs.finish(run_id, RunEnd(RunStatus.SUCCEEDED, 0))
+        return get(runs, run_id)
+
+    monkeypatch.setattr(SqlRuns, "get", end_first)
+    with capture_logs() as lines:
+        dispatcher.step()
+    assert (lines, seen(state, 1).status) == ([], JobStatus.COMPLETED)
 
 
 def test_run_that_dies_each_time_fails_the_job_with_a_reason(
