@@ -32,11 +32,23 @@ _PIECE = 1 << 14
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
 _TARGET = re.compile(r"[\x21-\x7e]*")
 _METADATA = frozenset(
-    ip_address(text) for text in ("169.254.169.254", "fd00:ec2::254", "168.63.129.16")
+    ip_address(text)
+    for text in (
+        "169.254.169.254",
+        "fd00:ec2::254",
+        "169.254.170.2",
+        "169.254.170.23",
+        "fd00:ec2::23",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+    )
 )
-"""Where clouds tell machines their secrets; the last one looks like any other address."""
+"""Where clouds tell machines and containers their secrets; the last looks like any other."""
 
 _NAT64 = ip_network("64:ff9b::/96")
+_NOBODYS = tuple(ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20"))
+"""Not global by IANA's registries of special addresses (RFC 6890), though Python may have them so."""
 
 
 class AddressRefused(RequestError):
@@ -180,6 +192,7 @@ def is_public(address: Address) -> bool:
     if isinstance(address, IPv6Address) and (address.ipv4_mapped or address in _NAT64):
         return is_public(_embedded(address))
     special = address.is_multicast or address.is_reserved or address.is_unspecified
+    special = special or any(address in network for network in _NOBODYS)
     is_site_local = isinstance(address, IPv6Address) and address.is_site_local
     return address.is_global and not special and not is_site_local
 

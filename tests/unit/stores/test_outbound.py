@@ -47,6 +47,11 @@ def test_address_that_is_not_public_is_not_allowed(address: str) -> None:
     assert not is_allowed(ip_address(address))
 
 
+@pytest.mark.parametrize("address", ["192.0.0.8", "192.0.0.192", "192.88.99.1", "3fff::1"])
+def test_address_that_some_versions_of_python_take_for_public_is_none(address: str) -> None:
+    assert not is_allowed(ip_address(address))
+
+
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_address_is_allowed(address: str) -> None:
     assert is_allowed(ip_address(address))
@@ -58,6 +63,15 @@ def test_private_address_is_not_allowed_in_any_disguise(address: object) -> None
     if "." in str(address):
         assert not is_allowed(ip_address(f"::ffff:{address}"))
         assert not is_allowed(ip_address(f"64:ff9b::{address}"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.170.2", "169.254.170.23", "fd00:ec2::23", "100.100.100.200", "192.0.0.192"],
+)
+def test_credentials_of_machines_are_in_no_network_of_the_operators(address: str) -> None:
+    networks = parse_networks(["169.254.0.0/16", "fd00::/8", "100.64.0.0/10", "192.0.0.0/24"])
+    assert not is_allowed(ip_address(address), networks)
 
 
 def test_network_of_the_operators_is_allowed_but_for_metadata() -> None:
