@@ -27,8 +27,8 @@ _TAKEN = (
     "X-Correlation-ID, traceparent"
 )
 _SHOWN = (
-    "Content-Disposition, ETag, Idempotent-Replayed, Location, RateLimit-Limit, "
-    "RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Correlation-ID"
+    "Content-Disposition, Content-Range, ETag, Idempotent-Replayed, Location, RateLimit-Limit, "
+    "RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Correlation-ID"
 )
 _PREFLIGHT_KEPT = "600"
 

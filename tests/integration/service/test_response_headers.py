@@ -73,6 +73,13 @@ def test_set_origin_may_ask(settings: Settings) -> None:
     assert "Access-Control-Allow-Credentials" not in preflight.headers
 
 
+def test_page_of_a_set_origin_sees_what_is_left_of_its_limit(settings: Settings) -> None:
+    answer = with_service(settings, cors_origins=(ORIGIN,)).get("/", headers={"Origin": ORIGIN})
+    told = {name for name, _ in answer.headers if name.startswith("RateLimit-")}
+    assert told
+    assert told <= {*answer.headers["Access-Control-Expose-Headers"].split(", ")}
+
+
 @pytest.mark.parametrize("other", ["https://evil.example", "null", ORIGIN + ".evil.example"])
 def test_any_other_origin_may_not(settings: Settings, other: str) -> None:
     answer = with_service(settings, cors_origins=(ORIGIN,)).get("/", headers={"Origin": other})
