@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 
 import structlog
@@ -65,8 +66,8 @@ ACTOR = "drain"
 """What the audit log calls it."""
 
 _AT_ONCE = 200
-_BEHIND_A_PAUSE = 5000
-"""Requests that one look takes in; more while a processor is paused, for those of others."""
+_FURTHER = 5000
+"""Requests that one look takes in; more if processors of the first are paused, or are gone."""
 
 _RENEWS_WITHIN = 1.0
 _SURE_FOR = 2.0
@@ -162,17 +163,22 @@ class Drain:
 
     def _due(self) -> list[tuple[Dsr, Callable[[Dsr, str], Talk]]]:
         requests, now = self._post.desk.requests, self._clock()
-        limit = _BEHIND_A_PAUSE if self._post.outages.any_paused() else _AT_ONCE
         rules = self._post.rules
-        cancels = self._some(requests.to_cancel(now, limit))
-        sends = self._some(requests.waiting(now, limit))
+        cancels = self._some(partial(requests.to_cancel, now))
+        sends = self._some(partial(requests.waiting, now))
         return [
             *((dsr, lambda one, _: withdrawal(one, rules)) for dsr in cancels),
             *((dsr, lambda one, name: forwarding(one, name, rules)) for dsr in sends),
         ]
 
-    def _some(self, requests: Iterable[Dsr]) -> list[Dsr]:
-        return list(islice((dsr for dsr in requests if self._may_be_asked(dsr)), _AT_ONCE))
+    def _some(self, look: Callable[[int], Sequence[Dsr]]) -> list[Dsr]:
+        """The oldest that may be asked for; what waits in vain before them is passed over."""
+        found = look(_AT_ONCE)
+        askable = [dsr for dsr in found if self._may_be_asked(dsr)]
+        if len(found) == _AT_ONCE > len(askable):
+            further = (dsr for dsr in look(_FURTHER) if self._may_be_asked(dsr))
+            askable = list(islice(further, _AT_ONCE))
+        return askable
 
     def _may_be_asked(self, dsr: Dsr) -> bool:
         route = self._route(dsr)

@@ -63,9 +63,6 @@ class Outages:
         """Whether it answered the last time; False also if it was not asked yet."""
         return name in self._well
 
-    def any_paused(self) -> bool:
-        return any(not self.may_ask(name) for name in list(self._troubles))
-
     def _worse(self, known: _Trouble, error: ProcessorError) -> _Trouble:
         now, failures = self._clock(), known.failures + 1
         if isinstance(error, Throttled):

@@ -48,7 +48,7 @@ _METADATA = frozenset(
 
 _NAT64 = ip_network("64:ff9b::/96")
 _NOBODYS = tuple(ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20"))
-"""Not global by IANA's registries of special addresses (RFC 6890), though Python may have them so."""
+"""Special by IANA's registries (RFC 6890), though Python may have them for public."""
 
 
 class AddressRefused(RequestError):

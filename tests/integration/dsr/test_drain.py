@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from config.dsr import DsrSection
 from dsr.alerts import Alerts
 from dsr.cancel import cancel
-from dsr.changing import change
+from dsr.changing import Step, change
 from dsr.desk import Desk, open_desk
 from dsr.drain import LEASE, LEASE_SECONDS, Drain, Post, Route, Routes, Watch, sealed_with
 from dsr.forwarding import Outcome, Rules, retried
@@ -435,6 +435,19 @@ def test_request_goes_to_the_first_processor_that_takes_its_type(house: House) -
     house.drained()
     assert (house.processor.arrived, house.others[0].arrived) == ([], [one])
     assert house.get(one).forwarding.processor == "two"
+
+
+def test_requests_of_a_processor_that_is_gone_hold_up_no_others(house: House) -> None:
+    def went_there(dsr: Dsr, _: datetime) -> Step:
+        gone = replace(dsr.forwarding, processor="gone", tried_at=START)
+        return Step(replace(dsr, forwarding=gone), "forwarding")
+
+    for n in range(200):
+        change(house.desk, house.submitted(f"subject-{n}"), ALL, "drain", went_there)
+    house.clock.advance(seconds=1)
+    one = house.submitted("another")
+    house.drained()
+    assert house.processor.arrived == [one]
 
 
 def test_every_step_is_an_event_and_an_entry_of_the_audit_log(house: House) -> None:
