@@ -22,6 +22,7 @@ import structlog
 from config.service import EnrichmentSection
 from config.settings import Settings
 from runners.choose import PipelineRunner, RunnerOptions, open_runner, runner_options
+from runners.engines.errors import EngineError
 from runners.enrich import EnrichmentRequest, run_enrichment
 from runners.enrich_progress import JobProgress
 from runners.progress import beside
@@ -119,9 +120,11 @@ def files_of(settings: Settings) -> str:
 
 
 def said_to_clients(error: LetheError, files: str) -> str:
-    """What of an error's message is for whoever asked: not where this machine keeps files."""
+    """What of an error's message is for whoever asked: not where files are, nor stores, engines."""
     if isinstance(error, ApiUnavailable):
         return "the enrichment API took no calls for too long: submit again when it is well"
+    if isinstance(error, StoreError | EngineError):
+        return "something that this needs has failed: submit again; the run's log says more"
     return error.message.replace(f"{files.rstrip('/')}/", "")
 
 

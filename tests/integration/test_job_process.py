@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings, load_settings
+from runners.engines.errors import EngineError
 from runners.generate import contacts
 from runners.jobs import run_job, said_to_clients
 from runners.runs import RUN_ID, owner_here, state_of
 from schemas.access import Reach
-from schemas.errors import InputError
+from schemas.errors import InputError, LetheError, StoreError, StoreUnavailable
 from schemas.jobs import Job, JobEnd, JobStatus
 from schemas.runs import RunRecord, RunStatus
 from stores.enrichment.errors import ApiUnavailable
@@ -144,3 +145,9 @@ def test_errors_are_told_without_where_files_are() -> None:
 def test_clients_are_not_told_of_options_of_the_command() -> None:
     error = ApiUnavailable("the API takes no calls: go on with --resume")
     assert "--resume" not in said_to_clients(error, "/srv/files")
+
+
+@pytest.mark.parametrize("kind", [StoreUnavailable, StoreError, EngineError])
+def test_clients_are_not_told_of_what_the_service_needs(kind: type[LetheError]) -> None:
+    error = kind("state store postgresql://lethe@db.internal/lethe: connection refused")
+    assert "db.internal" not in said_to_clients(error, "/srv/files")
