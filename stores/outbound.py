@@ -64,6 +64,10 @@ class Unanswered(StoreUnavailable):
     code = "unanswered"
 
 
+class Unresolved(Unanswered):
+    """The name has no address, or none that came in time."""
+
+
 @dataclass(frozen=True)
 class OutboundRules:
     """What may be spoken to; ``networks`` may although they are not public.
@@ -137,7 +141,7 @@ class Outbound:
         host = str(parts.hostname)
         found = _within(until, lambda: self._resolve(host, port_of(parts)))
         if not found:
-            raise Unanswered("the name has no address")
+            raise Unresolved("the name has no address")
         if not all(is_allowed(_parsed(text), self._rules.networks) for text in found):
             raise AddressRefused("the URL does not lead to an address that is public")
         return list(dict.fromkeys(found))
@@ -307,7 +311,7 @@ def _within(until: float, look_up: Callable[[], Sequence[str]]) -> Sequence[str]
     thread.start()
     thread.join(max(0.0, until - time.monotonic()))
     if not found:
-        raise Unanswered("the name could not be resolved")
+        raise Unresolved("the name could not be resolved")
     return found[0]
 
 

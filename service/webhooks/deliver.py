@@ -23,7 +23,7 @@ from schemas.errors import StoreError, UsageError
 from schemas.events import StoredEvent
 from schemas.webhooks import Webhook, delivery_of, event_id
 from service.webhooks.outcome import Failed, Patience, Reached, after, disabled_alert
-from stores.outbound import AddressRefused, Outbound, OutboundAnswer, Unanswered
+from stores.outbound import AddressRefused, Outbound, OutboundAnswer, Unanswered, Unresolved
 from stores.state.leadership import Leadership
 from stores.state.service_port import Outbox
 from stores.webhooks.keys import WebhookKeys
@@ -41,6 +41,10 @@ _TURN_SECONDS = 5.0
 _LOOKS_WITHIN = 1.0
 _EVERYWHERE = Reach(None)
 _GONE = 410
+_NOT_PUBLIC = "the URL does not lead to an address that is public"
+"""Said of a name that does not resolve, too: else owners would learn which names there are inside.
+"""
+
 _log = structlog.get_logger()
 
 
@@ -159,6 +163,8 @@ class Deliverer:
                 **self._signed(hook, now, body),
             }
             answer = self._post.outbound.send("POST", hook.url, body, headers)
+        except Unresolved:
+            return Failed(place, _NOT_PUBLIC)
         except (AddressRefused, Unanswered, UsageError) as error:
             return Failed(place, error.message)
         return None if 200 <= answer.status < 300 else _refusal(answer, place)
@@ -193,11 +199,8 @@ def _refusal(answer: OutboundAnswer, place: int) -> Failed:
 
 
 def public_or_refused(outbound: Outbound, url: str) -> None:
-    """Raises ``AddressRefused`` alike for what is not public and for what does not resolve.
-
-    Told apart, they would say which names there are inside.
-    """
+    """Raises ``AddressRefused`` alike for what is not public and for what does not resolve."""
     try:
         outbound.check(url)
     except Unanswered:
-        raise AddressRefused("the URL does not lead to an address that is public") from None
+        raise AddressRefused(_NOT_PUBLIC) from None

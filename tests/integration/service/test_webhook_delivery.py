@@ -98,8 +98,8 @@ class Office:
         self.state.outbox.append(replace(event, **changes))  # type: ignore[arg-type]
         return f"{topic}:{version}"
 
-    def deliverer(self, holder: str = "deliverer-1") -> Deliverer:
-        post = Post(
+    def post(self) -> Post:
+        return Post(
             webhooks=self.state.webhooks,
             outbox=self.state.outbox,
             outbound=self.receiver,
@@ -110,13 +110,15 @@ class Office:
             concurrency=4,
             clock=self.clock,
         )
+
+    def deliverer(self, holder: str = "deliverer-1", post: Post | None = None) -> Deliverer:
         leases = self.state.leases
         leadership = Leadership(leases, LEASE, holder, LEASE_SECONDS, self.clock)
-        return Deliverer(post, leadership, threading.Event())
+        return Deliverer(post or self.post(), leadership, threading.Event())
 
-    def delivered(self, holder: str = "deliverer-1") -> None:
+    def delivered(self, holder: str = "deliverer-1", post: Post | None = None) -> None:
         """All that a deliverer can deliver now; it ends in order."""
-        with closing(self.deliverer(holder)) as deliverer:
+        with closing(self.deliverer(holder, post)) as deliverer:
             while deliverer.round() or deliverer.is_busy:
                 continue
 
@@ -243,6 +245,20 @@ def test_webhook_that_fails_for_too_long_is_disabled_with_an_alert(office: Offic
     assert office.kept().disabled_reason == "the answer was 500"
     assert [alert.kind.value for alert in office.heard.alerts] == ["webhook_disabled"]
     assert hook.url not in repr(office.heard.alerts)
+
+
+@pytest.mark.parametrize("addresses", [[], ["10.1.2.3"]])
+def test_owner_is_not_told_which_names_there_are_inside(
+    office: Office, addresses: list[str]
+) -> None:
+    office.hooked()
+    office.happened("dsr:a")
+    post = replace(office.post(), outbound=Outbound(OutboundRules(), lambda *_: addresses))
+    for _ in range(23):
+        office.delivered(post=post)
+        office.clock.advance(hours=1)
+    reason = "the URL does not lead to an address that is public"
+    assert office.kept().disabled_reason == reason
 
 
 def test_address_that_is_gone_is_disabled_at_once(office: Office) -> None:
