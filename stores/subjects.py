@@ -4,8 +4,9 @@ The parameter ``dsr-subject-key`` is the key of the hashes (HMAC-SHA256): who ha
 cannot try addresses against them. It is not to be replaced, or requests are not found any more.
 
 The parameter ``dsr-seal-keys`` has one or several secrets, separated by blanks. The first one
-seals, by AES-256-GCM; all open. So a key is replaced by putting the new one before it. A sealed
-part names its key, and belongs to one request: put into another one it does not open.
+seals, by AES-256-GCM; all open. So a key is replaced by adding a new one behind it, and putting
+that first when every process knows it. A sealed part names its key, and belongs to one request: put
+into another one it does not open.
 
     version 1 (1 byte) | key id (8) | nonce (12) | ciphertext and tag
 """
