@@ -246,7 +246,9 @@ def _taken_by(accepted: Accepted, rules: Rules) -> Decide:
             region=accepted.region,
             next_try_at=None,
             controller_id=accepted.controller_id,
-            expected_completion_at=accepted.expected_completion_at,
+            expected_completion_at=(
+                accepted.expected_completion_at or dsr.forwarding.expected_completion_at
+            ),
             results_count=accepted.results_count or dsr.forwarding.results_count,
         )
         taken = _at(replace(dsr, forwarding=known), accepted.status.as_status, now)

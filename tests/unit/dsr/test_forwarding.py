@@ -236,6 +236,18 @@ def test_callback_that_was_faster_is_not_undone() -> None:
     assert (step.dsr.status, step.dsr.forwarding.region) == (DsrStatus.COMPLETED, "eu")
 
 
+def test_time_that_a_callback_told_is_kept_if_the_answer_tells_none() -> None:
+    talk, soon = forwarding(a_request(), "one", RULES), NOW + timedelta(days=1)
+    next(talk)
+    talk.send(a_request())
+    settle = talk.send(replace(ACCEPTED, expected_completion_at=None))
+    assert isinstance(settle, Settle)
+    told = Forwarding("one", attempts=1, tried_at=NOW, expected_completion_at=soon)
+    step = settle.decide(a_request(forwarding=told), NOW)
+    assert step is not None
+    assert step.dsr.forwarding.expected_completion_at == soon
+
+
 def test_parked_request_is_tried_again_when_somebody_says_so() -> None:
     step = retried(tried(attempts=9, next_try_at=None), NOW)
     assert step is None
