@@ -21,6 +21,7 @@ from schemas.errors import LetheError
 from schemas.job_files import JOBS
 from schemas.jobs import Job
 from service.enrichment.uploads import Uploads
+from service.errors import places_of
 from stores.objects import ObjectInfo, ObjectStore
 from stores.state.port import State
 from stores.state.service_port import ServiceState
@@ -110,6 +111,9 @@ class Recurring:
             self._work()
         except LetheError as error:
             _log.warning("not all was swept", code=error.code)
+        except Exception as error:
+            # The thread would print it, with what it says, where logs have lines in JSON.
+            _log.error("a sweep failed", error=type(error).__name__, places=places_of(error))
 
 
 def _job_of(info: ObjectInfo) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from config.service import EnrichmentSection
 from schemas.access import Reach
 from schemas.jobs import JobEnd, JobStatus
-from service.dispatch.sweep import YOUNG, Kept, Sweep
+from service.dispatch.sweep import YOUNG, Kept, Recurring, Sweep
 from service.enrichment.uploads import Uploads
 from stores.objects import LocalObjectStore, ObjectStore
 from stores.state.sql import SqlState, open_state
@@ -84,3 +86,17 @@ def test_job_and_its_files_go_when_they_are_past_their_time(
     completed(state)
     assert left_by_sweep(state, files, datetime.now(UTC) + timedelta(days=31)) == []
     assert state.jobs.get("job-0001", Reach(None)) is None
+
+
+def test_mistake_in_what_recurs_is_logged_without_what_it_says() -> None:
+    def fail() -> None:
+        raise ValueError("ana@example.org")
+
+    with capture_logs() as lines:
+        Recurring(fail, timedelta(hours=1), lambda: LATER)()
+        for thread in threading.enumerate():
+            if thread.name == "sweep":
+                thread.join()
+    (line,) = lines
+    assert (line["log_level"], line["error"]) == ("error", "ValueError")
+    assert "ana" not in str(line)
