@@ -87,6 +87,14 @@ class FlinkProcesses:
         """Wait until that many are registered."""
         wait_until(lambda: len(self._registered()) >= count, READY_SECONDS, "task managers")
 
+    def wait_for_free_slots(self) -> None:
+        """Wait until no task manager runs anything any more, for a dead job manager either."""
+        wait_until(self._is_free, READY_SECONDS, "free slots")
+
+    def _is_free(self) -> bool:
+        found = self._registered()
+        return bool(found) and all(each["freeSlots"] == each["slotsNumber"] for each in found)
+
     def kill_job_manager(self) -> None:
         """SIGKILL; a new one can be started at the same ports."""
         assert self.job_manager is not None

@@ -335,8 +335,9 @@ def test_stream_goes_on_from_its_savepoint(flink: FlinkProcesses, tmp_path: Path
     assert_each_once(tmp_path)
 
 
-def wait_until_quiet(folder: Path) -> None:
+def wait_until_quiet(flink: FlinkProcesses, folder: Path) -> None:
     """Wait until the dead job manager's tasks have ended: they run on until they miss it."""
+    flink.wait_for_free_slots()
     before = -1
     while before != (now := len(gathered(folder))):
         before = now
@@ -353,7 +354,7 @@ def test_stream_goes_on_when_the_job_manager_is_killed(
     checkpoint = flink.newest_checkpoint(job.id)
     flink.start_job_manager()
     flink.wait_for_task_managers(2)
-    wait_until_quiet(tmp_path)
+    wait_until_quiet(flink, tmp_path)
     job = flink_runner(flink).start(build, flink.worker_pool, checkpoint)
     wait_for_ticks(tmp_path, 1000)
     assert job.state() is JobState.RUNNING
