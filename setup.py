@@ -42,9 +42,11 @@ SERVICE_REQUIRES = [
     "flask-openapi>=5,<6",
     "flask-sock>=0.7,<0.8",
     "flask>=3.1,<3.2",
+    "graphql-core>=3.3,<3.4",
     "gunicorn>=27,<28",
     "prometheus-client>=0.26,<0.27",
     "pyjwt[crypto]>=2.15,<3",
+    "strawberry-graphql>=0.341.2,<0.342",
 ]
 
 TEST_REQUIRES = [

@@ -175,6 +175,21 @@ class ObserveSection(Section):
     otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^@\s]+$")
 
 
+class GraphqlSection(Section):
+    """How much one GraphQL document may ask for; what is beyond is refused before it is looked at.
+
+    ``depth`` is in levels of fields and fragments, ``cost`` in fields times the length of the lists
+    that they stand in. ``introspection`` lets clients ask for the schema.
+    """
+
+    depth: int = Field(default=8, ge=3, le=50)
+    aliases: int = Field(default=15, ge=0, le=1000)
+    directives: int = Field(default=15, ge=0, le=1000)
+    cost: int = Field(default=10_000, ge=10)
+    tokens: int = Field(default=1_000, ge=50, le=10_000)
+    introspection: bool = False
+
+
 class ServiceSection(Section):
     """The web service: where it listens, whom it trusts, what it takes and keeps.
 
@@ -202,6 +217,7 @@ class ServiceSection(Section):
     sockets: SocketsSection = SocketsSection()
     enrichment: EnrichmentSection = EnrichmentSection()
     observe: ObserveSection = ObserveSection()
+    graphql: GraphqlSection = GraphqlSection()
     flags: dict[str, bool] = Field(default_factory=dict)
 
     @property

@@ -17,8 +17,9 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from flask import Request, Response
@@ -79,12 +80,25 @@ class Idempotency:
 
     def attempt(self, request: Request, principal: Principal) -> Attempt:
         """What this request asks for, and under which key. Raises ``Invalid`` for a bad key."""
-        key = request.headers.get(HEADER)
         place = f"{request.method} {request.path}"
-        asked = (place, request.query_string, canonical(request.get_data()))
+        asked = (request.query_string, canonical(request.get_data()))
+        return self._attempt(principal, place, request.headers.get(HEADER), asked)
+
+    def attempt_at(
+        self, place: str, body: Mapping[str, Any], key: str | None, principal: Principal
+    ) -> Attempt:
+        """What a request to ``place``, such as ``POST /v1/dsr``, with this body would ask for.
+
+        For what asks for the same in another way. Raises ``Invalid`` for a bad key.
+        """
+        return self._attempt(principal, place, key, (b"", canonical(json.dumps(body).encode())))
+
+    def _attempt(
+        self, principal: Principal, place: str, key: str | None, asked: tuple[bytes, bytes]
+    ) -> Attempt:
         return Attempt(
             None if key is None else self._name(principal, place, _checked(key)),
-            self._pseudonyms.of("fingerprint", *asked),
+            self._pseudonyms.of("fingerprint", place, *asked),
         )
 
     def _name(self, principal: Principal, place: str, key: str) -> str:

@@ -15,6 +15,7 @@ from flask import Flask, Response, g, request
 from schemas.access import Principal
 from schemas.errors import RateLimited, UsageError
 from service.bootstrap import Wiring
+from service.limits.limiter import Limiter
 from service.limits.policy import Policy, endpoint_name
 from service.limits.sliding_window import Standing
 
@@ -40,10 +41,7 @@ def count_requests(app: Flask, wiring: Wiring) -> None:
     def count() -> None:
         if request.path in EXEMPT:
             return
-        rules = policy.of_request(_address(), _principal(), _endpoint())
-        _refuse_if_over(limiter.remembered(rules))
-        g.standing = limiter.count(rules)
-        _refuse_if_over(g.standing)
+        count_as(limiter, policy, _endpoint())
 
     @app.after_request
     def tell(response: Response) -> Response:
@@ -52,6 +50,14 @@ def count_requests(app: Flask, wiring: Wiring) -> None:
         if g.get("standing") is not None:
             response.headers.update(headers_of(g.standing))
         return response
+
+
+def count_as(limiter: Limiter, policy: Policy, endpoint: str | None) -> None:
+    """Count the request, or a part of it, as one to this endpoint. Raises ``RateLimited``."""
+    rules = policy.of_request(_address(), _principal(), endpoint)
+    _refuse_if_over(limiter.remembered(rules))
+    g.standing = limiter.count(rules)
+    _refuse_if_over(g.standing)
 
 
 def headers_of(place: Standing) -> dict[str, str]:
