@@ -146,9 +146,12 @@ class Drain:
         """Once through what is due; None if another one drains. Raises ``StoreError``."""
         if self._leadership.hold() is None:
             return None
-        done = self._through(self._due())
-        if self._clock() >= self._watch_at and not self._stopping.is_set():
-            self._look_around()
+        try:
+            done = self._through(self._due())
+        except StoreError:
+            self._watch()
+            raise
+        self._watch()
         return done
 
     def close(self) -> None:
@@ -294,6 +297,11 @@ class Drain:
         )
 
     # --- what is watched beside
+
+    def _watch(self) -> None:
+        """Look around if that is due: also if a request fails, which it may do every time."""
+        if self._clock() >= self._watch_at and not self._stopping.is_set():
+            self._look_around()
 
     def _look_around(self) -> None:
         alerts, watch = self._post.alerts, self._post.watch

@@ -38,6 +38,7 @@ from stores.processors.errors import (
 from stores.processors.port import Accepted, Earlier
 from stores.state.leadership import Leadership
 from stores.state.sql import SqlState, open_state
+from stores.subjects import SealBroken
 from tests.dsr_memory import MadeKeys
 
 ALL = Reach(None)
@@ -70,6 +71,7 @@ class CountingProcessor:
     cancelled: list[str] = field(default_factory=list)
     fails: ProcessorError | None = None
     fails_for: dict[str, ProcessorError] = field(default_factory=dict)
+    reports: dict[str, StatusReport] = field(default_factory=dict)
     dies_before: set[str] = field(default_factory=set)
     dies_after: set[str] = field(default_factory=set)
     types: frozenset[str] = frozenset({"erasure", "portability", "access"})
@@ -99,6 +101,8 @@ class CountingProcessor:
 
     def status(self, request_id: str, region: str) -> StatusReport:
         assert region == "eu"
+        if request_id in self.reports:
+            return self.reports[request_id]
         if not self._has(request_id):
             raise Gone("no such request", status=404)
         return StatusReport(request_id, ProcessingStatus.PENDING, f"controller-{request_id}")
@@ -448,6 +452,24 @@ def test_requests_of_a_processor_that_is_gone_hold_up_no_others(house: House) ->
     one = house.submitted("another")
     house.drained()
     assert house.processor.arrived == [one]
+
+
+def test_request_that_cannot_be_kept_does_not_keep_deadlines_from_being_told(
+    house: House,
+) -> None:
+    def lost(dsr: Dsr, _: datetime) -> Step:
+        there = replace(dsr.forwarding, processor="one", tried_at=START)
+        changed = replace(dsr, sealed=b"of a lost key", forwarding=there)
+        return Step(replace(changed, cancel_requested_at=START), "cancel_requested")
+
+    one = house.submitted("subject")
+    change(house.desk, one, ALL, "user-1", lost)
+    told = StatusReport(one, ProcessingStatus.COMPLETED, "c", results_url="https://one.example")
+    house.processor.reports[one] = told
+    house.clock.advance(days=29)
+    with pytest.raises(SealBroken):
+        house.drained()
+    assert "deadline_at_risk" in house.notifier.kinds
 
 
 def test_every_step_is_an_event_and_an_entry_of_the_audit_log(house: House) -> None:
