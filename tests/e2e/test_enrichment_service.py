@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
+import requests
 
 from runners.generate import contacts
 from runners.runs import owner_of
@@ -380,14 +380,17 @@ def test_files_on_s3_go_and_come_directly(tmp_path: Path, mock: Mock, moto_url: 
     with service_in(tmp_path, mock, **s3) as service:
         token, content = service.token("operator"), b"id,name\nc-1,Ana\n"
         upload = announced(service, token, content)
-        sent = httpx2.put(upload["uploadUrl"], content=content, headers=upload["headers"])
+        sent = requests.put(
+            upload["uploadUrl"], data=content, headers=upload["headers"], timeout=10
+        )
         assert sent.status_code == 200, sent.text
         body = {"inputFileKey": upload["inputFileKey"]}
         job = service.post("/v1/enrichment", body, token=token).json["requestId"]
         assert wait_for_end(service, token, job)["status"] == "completed"
         headers = {"Authorization": f"Bearer {token}"}
-        answer = httpx2.get(f"{service.url}/v1/enrichment/{job}/output", headers=headers)
+        output = f"{service.url}/v1/enrichment/{job}/output"
+        answer = requests.get(output, headers=headers, allow_redirects=False, timeout=10)
         assert answer.status_code == 302
-        fetched = httpx2.get(answer.headers["Location"])
+        fetched = requests.get(answer.headers["Location"], timeout=10)
         assert fetched.json()["id"] == "c-1"
         assert "enriched-" in fetched.headers["Content-Disposition"]
