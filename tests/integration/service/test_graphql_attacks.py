@@ -13,7 +13,7 @@ from service.app import create_app
 from service.bootstrap import Wiring
 from service.limits.policy import policy_of
 from stores.state.service_port import Stores
-from tests.integration.service.principals import Client, somebody
+from tests.integration.service.principals import ADMIN, Client, somebody
 
 PRIVACY = somebody("privacy", subject="privacy-1")
 
@@ -130,6 +130,16 @@ def test_each_root_field_counts_for_the_limit_of_rest(wiring: Wiring) -> None:
     asker = create_app(with_settings(wiring, limits=limits)).test_client()
     query = "{" + " ".join(f"a{n}: dsrRequest(id: 1) {{ id }}" for n in range(4)) + "}"
     assert codes(asker, query) == ["rate_limited"] * 2
+
+
+def test_names_that_clients_give_are_in_no_metric_or_log(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = "query Canary { canary: dsrRequest(id: 1) { id } }"
+    assert client(PRIVACY).post("/graphql", json={"query": query}).status_code == 200
+    metrics = client(ADMIN).get("/metrics").text
+    assert "graphql.dsrRequest" in metrics
+    assert "canary" not in (metrics + "".join(capsys.readouterr())).lower()
 
 
 def test_mistake_of_ours_says_nothing(wiring: Wiring, capsys: pytest.CaptureFixture[str]) -> None:
