@@ -34,9 +34,11 @@ from graphql import (
 )
 
 from config.service import GraphqlSection
+from schemas import identities
 from schemas.errors import Invalid, RequestError, TooLarge
+from service import paging
 
-LISTS: Mapping[str, int] = {"dsrRequestsByEmail": 200, "identities": 20}
+LISTS: Mapping[str, int] = {"dsrRequestsByEmail": paging.MOST, "identities": identities.MOST}
 """Fields that give lists, and how long these are at most unless ``first`` says it."""
 
 _NESTING = 60
