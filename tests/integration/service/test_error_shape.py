@@ -1,4 +1,4 @@
-"""Every error that the service answers has one shape, on every route."""
+"""Every error that the service answers has one shape, on every route but those of OpenDSR's own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.integration.service.principals import Client, somebody
 
 FIELDS = {"type", "code", "message", "correlationId", "timestamp"}
 NOBODYS_RIGHTS = somebody()
+OPEN = {"/healthz", "/readyz", "/opendsr/v3/discovery", "/opendsr/v3/certificate"}
 
 
 def check(answer: TestResponse) -> None:
@@ -27,6 +28,15 @@ def check(answer: TestResponse) -> None:
     assert error["correlationId"] == answer.headers["X-Correlation-ID"]
     assert datetime.fromisoformat(error["timestamp"]).tzinfo is not None
     assert answer.mimetype == "application/json"
+
+
+def check_opendsr(answer: TestResponse) -> None:
+    """The shape of the specification 2.0."""
+    assert set(answer.get_json(force=True)["error"]) == {"code", "message", "errors"}
+
+
+def speaks_opendsr(rule: Rule) -> bool:
+    return rule.rule.startswith(("/opendsr/", "/opengdpr_requests"))
 
 
 def address(rule: Rule) -> str:
@@ -50,8 +60,8 @@ def ask_all(client: FlaskClient, rules: list[Rule]) -> list[tuple[Rule, str, Tes
 def test_routes_say_so_to_whom_they_do_not_know(client: Client, rules: list[Rule]) -> None:
     for rule, method, answer in ask_all(client(None), rules):
         if answer.status_code >= 400:
-            check(answer)
-        elif not rule.rule.startswith(("/healthz", "/readyz")):
+            (check_opendsr if speaks_opendsr(rule) else check)(answer)
+        elif rule.rule not in OPEN:
             pytest.fail(f"{method} {rule.rule} is open to everybody")
 
 
