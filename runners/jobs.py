@@ -29,7 +29,7 @@ from runners.progress import beside
 from runners.runs import CANCEL, RUN_ID, RunCancelled, recorded_run, state_folder, state_of
 from schemas.access import Reach
 from schemas.contacts import EnrichmentPlan, EnrichmentReport
-from schemas.errors import InputMissing, LetheError, StoreError, UsageError
+from schemas.errors import InputMissing, LetheError, StoreError, StoreFull, UsageError
 from schemas.job_files import output_key
 from schemas.jobs import Job, JobEnd, JobStatus
 from stores.enrichment.api import check_url
@@ -123,6 +123,8 @@ def said_to_clients(error: LetheError, files: str) -> str:
     """What of an error's message is for whoever asked: not where files are, nor stores, engines."""
     if isinstance(error, ApiUnavailable):
         return "the enrichment API took no calls for too long: submit again when it is well"
+    if isinstance(error, StoreFull):
+        return "there is no room left for the output: submit again when there is"
     if isinstance(error, StoreError | EngineError):
         return "something that this needs has failed: submit again; the run's log says more"
     return error.message.replace(f"{files.rstrip('/')}/", "")

@@ -153,7 +153,7 @@ def test_a_job_whose_output_has_no_room_fails_with_a_reason_and_the_service_live
         token = service.token("operator")
         ended = enriched(service, token, 4_000)
         assert (ended["status"], ended["error"]["code"]) == ("failed", "store_full")
-        assert "No space left on device" in ended["error"]["message"]
+        assert "no room left" in ended["error"]["message"]
         assert str(disk) not in ended["error"]["message"]
         assert service.get("/healthz").status == 200
 

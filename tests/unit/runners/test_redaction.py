@@ -64,6 +64,11 @@ def test_no_address_is_left_in_any_text(before: str, email: str, after: str) -> 
     assert email not in redacted_text(f"{before} {email} {after}")
 
 
+def test_address_of_a_domain_with_many_parts_is_not_left() -> None:
+    email = f"0@{'A.' * 20}COM"
+    assert email not in redacted_text(f" {email} ")
+
+
 @given(around, cards, around)
 def test_no_card_number_is_left_in_any_text(before: str, card: str, after: str) -> None:
     assert card not in redacted_text(f"{before}, {card}, {after}")
