@@ -160,6 +160,12 @@ def owner_here() -> RunOwner:
     return owner_of(os.getpid())
 
 
+def holder_here() -> str:
+    """This process as the holder of leases: a name unlike any other's."""
+    owner = owner_here()
+    return f"{owner.host}:{owner.pid}:{owner.started}"
+
+
 def owner_of(pid: int) -> RunOwner:
     """A living process of this machine."""
     owner = Owner.of(pid)

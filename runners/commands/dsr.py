@@ -126,19 +126,18 @@ def drain_requests(
     """Forward what is queued to the processors, oldest first, unless another process does."""
     from config.settings import load_settings
     from dsr.draining import drain_all, drain_on
-    from runners.runs import owner_here
+    from runners.runs import holder_here
     from schemas.errors import UsageError
     from stores.parameters import open_parameters
     from stores.state.sql import utc_now
 
-    settings, owner = load_settings(), owner_here()
+    settings = load_settings()
     if not settings.processors:
         raise UsageError("no processor is configured: set processors, as docs/processors.md says")
-    holder = f"{owner.host}:{owner.pid}:{owner.started}"
     with opened_state() as state:
         parameters = open_parameters(settings.parameters)
         work = drain_on if follow else drain_all
-        done = work(settings, state, parameters, utc_now, holder)
+        done = work(settings, state, parameters, utc_now, holder_here())
     if done is None:
         typer.echo("another process drains, such as the service: nothing was done")
         return

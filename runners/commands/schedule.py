@@ -29,7 +29,7 @@ def run_schedule(config: ConfigFile) -> None:
     from config.settings import load_settings
     from runners.launcher import ProcessLauncher
     from runners.logs import configure_logs
-    from runners.runs import owner_here, state_folder, state_of
+    from runners.runs import holder_here, state_folder, state_of
     from runners.scheduler.config import load_schedule
     from runners.scheduler.loop import Place, Scheduler
     from stores.state.sql import utc_now
@@ -37,7 +37,7 @@ def run_schedule(config: ConfigFile) -> None:
     settings = load_settings()
     configure_logs(settings.log_level, form=settings.log_format)
     schedule = load_schedule(config)
-    state, owner = state_of(settings), owner_here()
+    state = state_of(settings)
     place = Place(
         state=state,
         launcher=ProcessLauncher(),
@@ -45,8 +45,7 @@ def run_schedule(config: ConfigFile) -> None:
         logs=state_folder(settings) / "logs",
         keep=timedelta(days=settings.state.keep_days),
     )
-    holder = f"{owner.host}:{owner.pid}:{owner.started}"
-    Scheduler(schedule, place, holder).run(_stop_on_signals())
+    Scheduler(schedule, place, holder_here()).run(_stop_on_signals())
     state.close()
 
 

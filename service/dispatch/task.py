@@ -11,7 +11,7 @@ import structlog
 from dsr.desk import open_desk
 from dsr.minimise import minimise
 from runners.launcher import ProcessLauncher
-from runners.runs import owner_here, state_folder, state_of
+from runners.runs import holder_here, state_folder, state_of
 from service.bootstrap import Wiring
 from service.dispatch.dispatcher import Dispatcher, Post
 from service.dispatch.sweep import SWEEP_EVERY, Kept, Recurring, Sweep
@@ -28,9 +28,8 @@ _log = structlog.get_logger()
 
 def run(wiring: Wiring) -> None:
     """Dispatch until the process is asked to end; with a store of its own, which it waits on."""
-    owner = owner_here()
     with closing(state_of(wiring.settings)) as state:
-        dispatcher = Dispatcher(post_of(wiring, state), f"{owner.host}:{owner.pid}:{owner.started}")
+        dispatcher = Dispatcher(post_of(wiring, state), holder_here())
         dispatcher.run(wiring.closing)
 
 
