@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 
 from schemas.access import Reach
 from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead, chained
-from schemas.errors import StoreUnavailable
 from stores.state.audit_rows import read_detail, written_detail
-from stores.state.dynamo.contention import Overtaken, done, raced
+from stores.state.dynamo.contention import Overtaken, done, one_at_a_time, raced
 from stores.state.dynamo.items import (
     Item,
     Key,
@@ -45,7 +43,6 @@ _BETWEEN = "#pk = :pk AND #sk BETWEEN :first AND :last"
 _LAST = "9" * 16 + "~"
 
 _PAGE = 100
-_QUEUE_SECONDS = 15.0
 
 Put = Callable[[Sequence[Write]], None]
 """Does these writes together with others, after them; what it refuses is of all, in this order."""
@@ -65,7 +62,7 @@ class AuditChain:
 
         Raises ``Refused``, about those other writes, if a condition of theirs does not hold.
         """
-        with self._one_at_a_time():
+        with one_at_a_time(self._turn):
             return raced(lambda: self._attempt(drafts, put_all))
 
     def head(self) -> AuditHead:
@@ -92,15 +89,6 @@ class AuditChain:
         if any(refused.failed[ours:]):
             return Refused(refused.failed[ours:], refused.found[ours:])
         return Overtaken()
-
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=_QUEUE_SECONDS):
-            raise StoreUnavailable("state store: too many wait to write to it")
-        try:
-            yield
-        finally:
-            self._turn.release()
 
 
 class DynamoAudit:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tenacity import (
@@ -20,6 +22,7 @@ from stores.state.dynamo.writes import Write
 
 T = TypeVar("T")
 
+_QUEUE_SECONDS = 15.0
 _ATTEMPTS = 20
 _RACING_SECONDS = 10.0
 _BREATH = 0.005
@@ -27,6 +30,17 @@ _BREATH = 0.005
 
 class Overtaken(Exception):
     """Another process has moved on what this one wanted to, and it is known where it is now."""
+
+
+@contextmanager
+def one_at_a_time(turn: threading.Lock) -> Iterator[None]:
+    """Have this process's threads write one after another. Raises ``StoreUnavailable``."""
+    if not turn.acquire(timeout=_QUEUE_SECONDS):
+        raise StoreUnavailable("state store: too many wait to write to it")
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 def contended(work: Callable[[], T]) -> T:

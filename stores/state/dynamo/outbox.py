@@ -20,14 +20,13 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from schemas.errors import StoreError, StoreUnavailable
+from schemas.errors import StoreError
 from schemas.events import EVENTS_KEPT, Event, StoredEvent, Topic
-from stores.state.dynamo.contention import Overtaken, raced
+from stores.state.dynamo.contention import Overtaken, one_at_a_time, raced
 from stores.state.dynamo.items import Item, Key, Value, digits, joined, key_of, micros, time_of
 from stores.state.dynamo.layout import EXPIRES
 from stores.state.dynamo.table import DynamoTable, Refused
@@ -38,7 +37,6 @@ _NEWEST = Key(_COMMITS, "newest")
 _LAST = "9" * 16
 _BETWEEN = "#pk = :pk AND #sk BETWEEN :first AND :last"
 
-_QUEUE_SECONDS = 15.0
 _LOOK_EVERY = 0.02
 _LOOK_SELDOM = 0.25
 _LIVELY_SECONDS = 5.0
@@ -55,7 +53,7 @@ class EventLog:
 
     def commit(self, writes: Sequence[Write], events: Sequence[Event]) -> None:
         """Do ``writes`` and tell of them. Raises ``Refused`` if one of their conditions fails."""
-        with self._one_at_a_time():
+        with one_at_a_time(self._turn):
             raced(lambda: self._attempt(writes, events))
         with self._grown:
             self._grown.notify_all()
@@ -77,15 +75,6 @@ class EventLog:
     def _last_given(self) -> int:
         found = self._table.get(_NEWEST)
         return 0 if found is None else found["place"]
-
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=_QUEUE_SECONDS):
-            raise StoreUnavailable("state store: too many wait to write to it")
-        try:
-            yield
-        finally:
-            self._turn.release()
 
 
 class DynamoOutbox:
