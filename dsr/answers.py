@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, DNSName, ExtensionNotFound, SubjectAlternativeName
 
 from config.dsr import OpendsrSection
-from dsr.signing import SMALLEST_KEY, signed_headers
+from dsr.signing import OPENDSR, SMALLEST_KEY, SignatureHeaders, signed_headers
 from schemas.errors import RequestError, UsageError
 from schemas.opendsr.model import Discovery
 from stores.certificates import read_certificates
@@ -38,9 +38,9 @@ class Signer:
     certificate: bytes
     key: RSAPrivateKey = field(repr=False)
 
-    def headers(self, body: bytes) -> dict[str, str]:
-        """The headers that an answer with this body is sent with."""
-        return signed_headers(self.key, self.domain, body)
+    def headers(self, body: bytes, names: SignatureHeaders = OPENDSR) -> dict[str, str]:
+        """The headers that a body is sent with, an answer's or a callback's."""
+        return signed_headers(self.key, self.domain, body, names)
 
 
 class Signers:

@@ -12,13 +12,14 @@ from typing import Any, NoReturn
 
 from flask import Response, g, request
 from flask_openapi.blueprint import APIBlueprint
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 from werkzeug.exceptions import HTTPException
 
 from dsr.answers import NotSupported, Signer, Signers, discovery_of
+from dsr.signing import OPENDSR, OPENGDPR
 from schemas.access import Action, Principal, Resource
 from schemas.errors import NotAuthenticated, NotFound
-from schemas.opendsr.answers import encode_discovery, encode_error
+from schemas.opendsr.answers import encode_discovery, encode_error, encode_reports
 from schemas.opendsr.model import Dialect
 from schemas.opendsr.requests import decode_request
 from service.bodies import raw_body, streamed
@@ -42,6 +43,14 @@ class OpendsrPath(BaseModel):
     """Which request."""
 
     request_id: str = Field(description="The `subject_request_id`.", max_length=64)
+
+
+class OpendsrGroup(BaseModel):
+    """Which requests."""
+
+    group_id: str = Field(
+        description="The `group_id` that they were sent with.", min_length=1, max_length=256
+    )
 
 
 class OpendsrReason(BaseModel):
@@ -101,11 +110,16 @@ class OpendsrStatus(BaseModel):
     expected_completion_time: str | None
 
 
+class OpendsrStatuses(RootModel[list[OpendsrStatus]]):
+    """Where the requests of a group are."""
+
+
 _ERRORS: dict[int | str, Any] = dict.fromkeys(
     (400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 500, 501, 503), OpendsrError
 )
 _TAKEN: dict[int | str, Any] = {201: OpendsrAcceptance, **_ERRORS}
 _SHOWN: dict[int | str, Any] = {200: OpendsrStatus, **_ERRORS}
+_LISTED: dict[int | str, Any] = {200: OpendsrStatuses, **_ERRORS}
 _CANCELLED: dict[int | str, Any] = {202: OpendsrAcceptance, **_ERRORS}
 _CONTROLLERS: list[dict[str, list[str]]] = [{"basic": []}, *SECURITY]
 _BODY: dict[str, Any] = {
@@ -138,7 +152,7 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
     @api.post(
         f"{PREFIX}/requests",
         request_body=_BODY,
-        responses={201: OpendsrAcceptance, **_ERRORS},
+        responses=_TAKEN,
         security=_CONTROLLERS,
     )
     @public
@@ -150,7 +164,7 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
     @api.post(
         LEGACY_PREFIX,
         request_body=_BODY,
-        responses={201: OpendsrAcceptance, **_ERRORS},
+        responses=_TAKEN,
         security=_CONTROLLERS,
     )
     @public
@@ -159,25 +173,39 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
         """As `POST /opendsr/v3/requests`, under the name that OpenGDPR had for it."""
         submit()
 
-    @api.get(
-        f"{PREFIX}/requests/<request_id>",
-        responses={200: OpendsrStatus, **_ERRORS},
-        security=_CONTROLLERS,
-    )
+    @api.get(f"{PREFIX}/requests", responses=_LISTED, security=_CONTROLLERS)
+    @public
+    def list_opendsr(query: OpendsrGroup) -> Response:
+        """Show where the requests of a group are, as mParticle has it; none if it has none."""
+        del query
+        _controller(wiring).reach(Resource.DSR, Action.READ)
+        return _json(encode_reports([]), 200)
+
+    @api.get(f"{PREFIX}/requests/<request_id>", responses=_SHOWN, security=_CONTROLLERS)
     @public
     def get_opendsr(path: OpendsrPath) -> Response:
         """Show where a request is."""
         del path
         no_request(Action.READ)
 
-    @api.delete(
-        f"{PREFIX}/requests/<request_id>",
-        responses={202: OpendsrAcceptance, **_ERRORS},
-        security=_CONTROLLERS,
-    )
+    @api.get(f"{LEGACY_PREFIX}/<request_id>", responses=_SHOWN, security=_CONTROLLERS)
+    @public
+    def get_opengdpr(path: OpendsrPath) -> Response:
+        """As `GET /opendsr/v3/requests/{id}`, under the name that OpenGDPR had for it."""
+        del path
+        no_request(Action.READ)
+
+    @api.delete(f"{PREFIX}/requests/<request_id>", responses=_CANCELLED, security=_CONTROLLERS)
     @public
     def cancel_opendsr(path: OpendsrPath) -> Response:
         """Cancel a request that is pending."""
+        del path
+        no_request(Action.CANCEL)
+
+    @api.delete(f"{LEGACY_PREFIX}/<request_id>", responses=_CANCELLED, security=_CONTROLLERS)
+    @public
+    def cancel_opengdpr(path: OpendsrPath) -> Response:
+        """As `DELETE /opendsr/v3/requests/{id}`, under the name that OpenGDPR had for it."""
         del path
         no_request(Action.CANCEL)
 
@@ -219,7 +247,8 @@ def _speak_opendsr(api: APIBlueprint, signers: Signers) -> None:
     def sign(response: Response) -> Response:
         signer: Signer | None = g.get("opendsr_signer")
         if signer is not None:
-            response.headers.update(signer.headers(response.get_data()))
+            names = OPENGDPR if request.path.startswith(LEGACY_PREFIX) else OPENDSR
+            response.headers.update(signer.headers(response.get_data(), names))
         return response
 
     api.register_error_handler(Exception, tell)

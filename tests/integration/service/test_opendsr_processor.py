@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from config.settings import Settings, load_settings
-from dsr.signing import OPENDSR
+from dsr.signing import OPENDSR, OPENGDPR, SignatureHeaders
 from schemas.errors import UsageError
 from service.app import create_app
 from service.bootstrap import Wiring, utc_now, wire
@@ -28,6 +28,7 @@ DOMAIN = "opendsr.lethe.example"
 SIGNER = Pki().signer(DOMAIN)
 URL = "https://lethe.example/opendsr/v3"
 REQUESTS = "/opendsr/v3/requests"
+LEGACY = "/opengdpr_requests"
 IDENTITIES = [
     [{"identity_type": "email", "identity_value": "canary@example.com", "identity_format": "raw"}],
     {"email": {"value": "canary@example.com", "encoding": "raw"}},
@@ -92,10 +93,10 @@ def body_of(identities: object = IDENTITIES[0], **changes: object) -> bytes:
     return json.dumps(content).encode()
 
 
-def check_signed(answer: TestResponse) -> None:
+def check_signed(answer: TestResponse, names: SignatureHeaders = OPENDSR) -> None:
     """Raises unless the answer is signed by our key."""
-    assert answer.headers[OPENDSR.domain] == DOMAIN
-    signature = b64decode(answer.headers[OPENDSR.signature])
+    assert answer.headers[names.domain] == DOMAIN
+    signature = b64decode(answer.headers[names.signature])
     SIGNER.key.public_key().verify(signature, answer.data, PKCS1v15(), SHA256())
 
 
@@ -139,8 +140,29 @@ def test_key_may_come_as_everywhere_else(client: FlaskClient, secret: str) -> No
 
 
 def test_legacy_path_is_honoured(client: FlaskClient, secret: str) -> None:
-    answer = client.post("/opengdpr_requests", data=body_of(), headers=basic(secret))
+    answer = client.post(LEGACY, data=body_of(), headers=basic(secret))
     assert answer.status_code == 501
+
+
+@pytest.mark.parametrize("method", ["get", "delete"])
+def test_legacy_path_of_a_request_is_answered_and_signed_under_the_old_name(
+    client, secret: str, method: str
+) -> None:
+    answer = client.open(f"{LEGACY}/{uuid.uuid4()}", method=method, headers=basic(secret))
+    assert error_of(answer) == (404, "not_found")
+    check_signed(answer, OPENGDPR)
+
+
+def test_group_that_nobody_sent_is_empty(client: FlaskClient, secret: str) -> None:
+    answer = client.get(f"{REQUESTS}?group_id=group-1", headers=basic(secret))
+    assert (answer.status_code, answer.json) == (200, [])
+    check_signed(answer)
+
+
+def test_requests_are_listed_by_group_alone(client: FlaskClient, secret: str) -> None:
+    answer = client.get(REQUESTS, headers=basic(secret))
+    assert error_of(answer)[0] == 400
+    assert "group_id" in answer.text
 
 
 @pytest.mark.parametrize("method", ["get", "delete"])
