@@ -36,6 +36,7 @@ from typing import Any
 import msgspec
 
 from schemas.delivery import Counts, Partition, summary
+from schemas.erasure import ErasedFile, IndexRef, SuppressionRef
 from schemas.errors import LakeError, ObjectExists, ObjectMissing
 from schemas.inputs import SourcePosition
 from schemas.stream_log import ShardState, Streamed, Stretch, Stretches, by_source, fold
@@ -70,7 +71,10 @@ _AREA_KEPT = timedelta(hours=2)
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a commit. ``earliest`` and ``latest`` are event times in epoch microseconds."""
+    """A file of a commit. ``earliest`` and ``latest`` are event times in epoch microseconds.
+
+    ``index`` says where the hashes of its subjects are; None if they were not gathered.
+    """
 
     partition: Partition
     format: str
@@ -80,6 +84,7 @@ class DataFile:
     latest: int | None
     fingerprint: str | None
     staged: StagedObject
+    index: IndexRef | None = None
 
     @property
     def path(self) -> str:
@@ -93,6 +98,12 @@ class Commit:
     ``counts`` is ``schemas.delivery.summary``; ``removed`` are the paths of files that this
     commit takes out of the lake: dead letters that were replayed. ``shards`` are stretches that are
     delivered wholly from now on; ``streamed`` says of which portions more is delivered.
+
+    Of an erasure ``erased`` says what was replaced under its own name: the new content is among
+    ``files``, and what had none left among ``removed``; ``erasure`` is the id that its entries
+    share. ``indexes`` hold the subject indexes of the files. ``suppressed`` begins a suppression,
+    and ``knows`` is the number of the newest one that the files' writers heeded. ``cleansed`` are
+    the commits out of which late rows of suppressed subjects were taken.
     """
 
     number: int
@@ -106,6 +117,12 @@ class Commit:
     version: int = VERSION
     shards: tuple[ShardRange, ...] = ()
     streamed: tuple[Streamed, ...] = ()
+    erasure: str = ""
+    erased: tuple[ErasedFile, ...] = ()
+    indexes: tuple[StagedObject, ...] = ()
+    suppressed: SuppressionRef | None = None
+    knows: int = 0
+    cleansed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

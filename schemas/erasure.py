@@ -1,0 +1,151 @@
+"""What an erasure leaves behind it: what was counted, replaced, certified, and who is suppressed.
+
+Nothing here names a subject in plain: subjects are keyed hashes, and what has to be opened again
+is sealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from schemas.dsr import IdentityType
+
+
+class ErasureMode(StrEnum):
+    """What becomes of a subject's rows."""
+
+    DELETE = "delete"
+    """They leave the file."""
+    REDACT = "redact"
+    """They stay, without the subject's personal values."""
+
+
+class FileKind(StrEnum):
+    """What kind of a place a subject was found in."""
+
+    DATA = "data"
+    DEAD_LETTERS = "dead_letters"
+    CONTACTS = "contacts"
+    EXPORT = "export"
+
+
+@dataclass(frozen=True)
+class IndexRef:
+    """Where a file's subject index lies: ``length`` bytes at ``offset`` of the object ``key``."""
+
+    key: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class SuppressionRef:
+    """A list of suppressed subjects: the object, its digest, the log's entry that made it valid."""
+
+    key: str
+    sha256: str
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Suppressed:
+    """One identity of a subject whose rows are not to come back.
+
+    ``exact`` is a keyed hash (HMAC-SHA256, hexadecimal) of type and normalised value; ``stored`` is
+    how a field that is scrubbed by hash holds the value. ``near`` are short keyed hashes by which
+    nearly all other values are told apart at once; many values share each.
+    """
+
+    type: IdentityType
+    exact: str
+    stored: str
+    near: tuple[int, ...]
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FileMatch:
+    """How many rows of a file belong to the subjects. ``date`` is None outside a partition."""
+
+    path: str
+    kind: FileKind
+    type: str | None
+    date: str | None
+    rows: int
+    matched: int
+
+
+@dataclass(frozen=True)
+class ErasedFile:
+    """What an erasure did to one file.
+
+    ``sha256_after`` is None if nothing remained and the file was removed. ``etag`` is that of the
+    content that was read, which is replaced only if it is still there. ``fingerprint`` is the
+    schema's.
+    """
+
+    path: str
+    kind: FileKind
+    rows_before: int
+    matched: int
+    rows_after: int
+    sha256_before: str
+    sha256_after: str | None
+    etag: str
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an erasure would do, as it was counted. ``sealed`` holds the subjects, encrypted."""
+
+    id: str
+    made_at: datetime
+    expires_at: datetime
+    mode: ErasureMode
+    subjects: int
+    rows: int
+    matched: int
+    files: tuple[FileMatch, ...]
+    by_type: Mapping[str, int]
+    by_date: Mapping[str, int]
+    sealed: bytes = field(repr=False)
+
+    @property
+    def share(self) -> float:
+        """The share of all rows that belong to the subjects, 0 to 1."""
+        return self.matched / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was erased, verified and signed. ``signature`` is Ed25519 over all the rest.
+
+    ``subjects`` are keyed hashes of the identities (``Suppressed.exact``), sorted. ``entries`` are
+    the numbers of the log's entries; ``unreachable`` says in words what could not be reached, and
+    ``open_runs`` which deliveries had begun before and had not ended.
+    """
+
+    id: str
+    lake: str
+    mode: ErasureMode
+    began_at: datetime
+    ended_at: datetime
+    subjects: tuple[str, ...]
+    files: tuple[ErasedFile, ...]
+    files_looked_at: int
+    files_read: int
+    rows_before: int
+    matched: int
+    rows_after: int
+    verified_at: datetime
+    verified_rows: int
+    entries: tuple[int, ...]
+    open_runs: tuple[str, ...] = ()
+    unreachable: tuple[str, ...] = ()
+    key_id: str = ""
+    signature: str = ""
+    version: int = 1
