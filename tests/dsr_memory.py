@@ -111,6 +111,9 @@ class MemoryDsr(DsrStore):
     def to_cancel(self, now: datetime, limit: int) -> list[Dsr]:
         raise NotImplementedError
 
+    def to_ask_about(self, now: datetime, limit: int) -> list[Dsr]:
+        raise NotImplementedError
+
     def due_before(self, moment: datetime, reach: Reach, limit: int) -> list[Dsr]:
         found = [
             dsr

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from schemas.access import Reach
 from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead
-from schemas.dsr import Dsr, DsrQuery
+from schemas.dsr import Dsr, DsrQuery, DueCursor, OpenTally
 from schemas.errors import StoreError
 
 
@@ -68,8 +68,23 @@ class DsrStore(Protocol):
         Those that are parked are not among them.
         """
 
-    def due_before(self, moment: datetime, reach: Reach, limit: int) -> list[Dsr]:
-        """Open requests whose deadline is before ``moment``, the soonest first."""
+    def to_ask_about(self, now: datetime, limit: int) -> list[Dsr]:
+        """Requests that a processor has, and is to be asked about by now: the longest due first.
+
+        They are submitted or in progress, and their next try is due; one that has no next try is
+        not asked about. Nor are those that are parked, or among ``to_cancel``.
+        """
+
+    def due_before(
+        self, moment: datetime, reach: Reach, limit: int, after: DueCursor | None = None
+    ) -> list[Dsr]:
+        """Open requests whose deadline is before ``moment``, the soonest first.
+
+        Those that follow ``after``, so that all are gone through a page at a time.
+        """
+
+    def tally(self, due_before: datetime) -> OpenTally:
+        """How many of everybody's are open, all of them; without reading the requests."""
 
     def to_minimise(self, closed_before: datetime, limit: int) -> list[Dsr]:
         """Closed requests that still hold identities."""

@@ -11,6 +11,10 @@ WAITING = sa.text("status = 'queued' AND parked_reason IS NULL")
 TO_CANCEL = sa.text(
     "status = 'submitted' AND cancel_requested_at IS NOT NULL AND parked_reason IS NULL"
 )
+TO_ASK_ABOUT = sa.text(
+    "status IN ('submitted', 'in_progress') AND next_try_at IS NOT NULL AND parked_reason IS NULL"
+    " AND (status = 'in_progress' OR cancel_requested_at IS NULL)"
+)
 TO_MINIMISE = sa.text("closed_at IS NOT NULL AND minimised_at IS NULL")
 STILL_OPEN = sa.text("open = 1")
 """Conditions of indexes; a query needs the same words for the database to see that one fits."""
@@ -57,6 +61,7 @@ DSRS = sa.Table(
     sa.Column("minimised_at", UtcTime),
     sa.Column("error_code", sa.String(64)),
     sa.Column("error_message", sa.Text),
+    sa.Column("due_notice", sa.JSON(none_as_null=True)),
     sa.Column("version", sa.Integer, nullable=False),
     _index("dsrs_by_time", *_NEWEST),
     _index("dsrs_by_organization", "organization", *_NEWEST),
@@ -64,6 +69,7 @@ DSRS = sa.Table(
     _index("dsrs_by_owner", "organization", "owner", *_NEWEST),
     _index("dsrs_waiting", *_NEWEST, "next_try_at", which=WAITING),
     _index("dsrs_to_cancel", *_NEWEST, "next_try_at", which=TO_CANCEL),
+    _index("dsrs_to_ask_about", "next_try_at", "id", which=TO_ASK_ABOUT),
     _index("dsrs_by_deadline", "due_at", "id", which=OPEN),
     _index("dsrs_to_minimise", "closed_at", "id", which=TO_MINIMISE),
 )

@@ -15,7 +15,17 @@ import sqlalchemy as sa
 
 from schemas.access import Reach
 from schemas.audit import AuditDraft
-from schemas.dsr import Dsr, DsrCursor, DsrQuery, DsrStatus, Regulation, RequestType, event_of_dsr
+from schemas.dsr import (
+    Dsr,
+    DsrCursor,
+    DsrQuery,
+    DsrStatus,
+    DueCursor,
+    OpenTally,
+    Regulation,
+    RequestType,
+    event_of_dsr,
+)
 from schemas.errors import StoreError
 from stores.state.database import Database, insert_into
 from stores.state.dsr_rows import DsrRow, check_apart, dsr_of, open_exists, row_of
@@ -24,6 +34,7 @@ from stores.state.dsr_tables import (
     DSRS,
     OPEN,
     STILL_OPEN,
+    TO_ASK_ABOUT,
     TO_CANCEL,
     TO_MINIMISE,
     WAITING,
@@ -101,9 +112,30 @@ class SqlDsr:
         found = sa.select(DSRS).where(TO_CANCEL, _is_due(now))
         return self._all(found.order_by(*_PLACE).limit(limit))
 
-    def due_before(self, moment: datetime, reach: Reach, limit: int) -> list[Dsr]:
+    def to_ask_about(self, now: datetime, limit: int) -> list[Dsr]:
+        found = sa.select(DSRS).where(TO_ASK_ABOUT, DSRS.c.next_try_at <= now)
+        return self._all(found.order_by(DSRS.c.next_try_at, DSRS.c.id).limit(limit))
+
+    def due_before(
+        self, moment: datetime, reach: Reach, limit: int, after: DueCursor | None = None
+    ) -> list[Dsr]:
         found = sa.select(DSRS).where(OPEN, DSRS.c.due_at < moment, *_within(reach))
+        if after is not None:
+            place = sa.tuple_(DSRS.c.due_at, DSRS.c.id)
+            known = (sa.literal(after.due_at, DSRS.c.due_at.type), sa.literal(after.id))
+            found = found.where(place > sa.tuple_(*known))
         return self._all(found.order_by(DSRS.c.due_at, DSRS.c.id).limit(limit))
+
+    def tally(self, due_before: datetime) -> OpenTally:
+        is_queued, is_parked = DSRS.c.status == DsrStatus.QUEUED.value, DSRS.c.parked_reason
+        counted = sa.select(
+            _counted(DSRS.c.status == DsrStatus.HELD.value),
+            _counted(is_queued & is_parked.is_(None)),
+            _counted(is_queued & is_parked.is_not(None)),
+            _counted(DSRS.c.due_at < due_before),
+        ).where(OPEN)
+        row = self._database.read(lambda connection: connection.execute(counted).one())
+        return OpenTally(*map(int, row))
 
     def to_minimise(self, closed_before: datetime, limit: int) -> list[Dsr]:
         found = sa.select(DSRS).where(TO_MINIMISE, DSRS.c.closed_at < closed_before)
@@ -191,6 +223,10 @@ def _follows_another() -> sa.ColumnElement[bool]:
         .where(came_before, *waits)
         .correlate(DSRS)
     )
+
+
+def _counted(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.count(sa.case((which, 1)))
 
 
 def _is_due(now: datetime) -> sa.ColumnElement[bool]:

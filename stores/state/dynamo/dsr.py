@@ -2,7 +2,7 @@
 
 Beside a request stand items that say what it is among, kept in the same transactions: one a subject
 that it is found by, through an index; one a subject while it is open, of which there can be only
-one; one while it waits for a processor, and one while it is to be cancelled there. Only lists that
+one; one while it waits for a processor, is to be cancelled there, or asked about. Only lists that
 people look at, and what is to be minimised, rest on an index, which may be a moment behind.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from schemas.access import Reach
@@ -29,11 +29,13 @@ from stores.state.dynamo.writes import ABSENT, Write, delete, put
 _RECORD = "record"
 _WAITING = "dsrs-waiting"
 _TO_CANCEL = "dsrs-to-cancel"
+_TO_ASK_ABOUT = "dsrs-to-ask-about"
 _OPEN = "dsrs-open"
 _CLOSED = "dsrs-closed"
 _LISTED = ("dsrs",)
 _UNCHANGED = "#version = :before"
 _PAGE = 100
+_MICROSECOND = timedelta(microseconds=1)
 
 _COMMIT = 3
 """Further writes of a transaction: of the events' commit and place, and of the audit log's head."""
@@ -115,6 +117,15 @@ class DynamoDsr:
             return dsr if _is_to_cancel(dsr) and _is_due(dsr, now) else None
 
         due_ones = (item for item in self._marked(_TO_CANCEL) if _is_item_due(item, now))
+        return records_of(self._table, map(_key_of_marked, due_ones), read, limit)
+
+    def to_ask_about(self, now: datetime, limit: int) -> list[Dsr]:
+        def read(item: Item) -> Dsr | None:
+            dsr = _dsr(item)
+            return dsr if _is_to_ask_about(dsr) and _is_due(dsr, now) else None
+
+        values = {"pk": _TO_ASK_ABOUT, "after": moment(now + _MICROSECOND)}
+        due_ones = self._table.query("#pk = :pk AND #sk < :after", values=values, page=_PAGE)
         return records_of(self._table, map(_key_of_marked, due_ones), read, limit)
 
     def due_before(self, moment: datetime, reach: Reach, limit: int) -> list[Dsr]:
@@ -202,9 +213,11 @@ def _beside(dsr: Dsr) -> list[Item]:
 
 def _marks(dsr: Dsr) -> list[Item]:
     """What whoever talks to processors has to find."""
+    next_try, subjects = dsr.forwarding.next_try_at, _in_organization(dsr)
+    if next_try is not None and _is_to_ask_about(dsr):
+        return [{"pk": _TO_ASK_ABOUT, "sk": moment(next_try, dsr.id), "id": dsr.id}]
     if not (_waits(dsr) or _is_to_cancel(dsr)):
         return []
-    next_try, subjects = dsr.forwarding.next_try_at, _in_organization(dsr)
     mark: dict[str, Any] = {
         "pk": _WAITING if _waits(dsr) else _TO_CANCEL,
         "sk": moment(dsr.received_at, dsr.id),
@@ -243,6 +256,12 @@ def _waits(dsr: Dsr) -> bool:
 def _is_to_cancel(dsr: Dsr) -> bool:
     asked = dsr.cancel_requested_at is not None and dsr.parked_reason is None
     return asked and dsr.status is DsrStatus.SUBMITTED
+
+
+def _is_to_ask_about(dsr: Dsr) -> bool:
+    is_there = dsr.status in {DsrStatus.SUBMITTED, DsrStatus.IN_PROGRESS}
+    is_asked = dsr.forwarding.next_try_at is not None and dsr.parked_reason is None
+    return is_there and is_asked and not _is_to_cancel(dsr)
 
 
 def _is_due(dsr: Dsr, now: datetime) -> bool:

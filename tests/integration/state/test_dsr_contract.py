@@ -348,6 +348,43 @@ def test_a_request_whose_cancellation_is_asked_for_is_to_be_cancelled(state: Any
     assert state.dsr.to_cancel(later(hours=9), 9) == []
 
 
+def test_requests_at_a_processor_are_to_be_asked_about_the_longest_due_first(
+    state: AnyState,
+) -> None:
+    asked = {"forwarding": Forwarding("one", next_try_at=later(hours=2))}
+    last = added(state, status=DsrStatus.SUBMITTED, **asked)
+    first = Forwarding("one", next_try_at=later(hours=1))
+    begun = added(state, status=DsrStatus.IN_PROGRESS, forwarding=first)
+    for status in set(DsrStatus) - {DsrStatus.SUBMITTED, DsrStatus.IN_PROGRESS}:
+        added(state, status=status, **asked)
+    assert state.dsr.to_ask_about(later(minutes=59), 9) == []
+    assert state.dsr.to_ask_about(later(hours=1), 9) == [begun]
+    assert state.dsr.to_ask_about(later(hours=2), 9) == [begun, last]
+    assert state.dsr.to_ask_about(later(hours=2), 1) == [begun]
+
+
+def test_request_that_is_parked_or_to_be_cancelled_or_nobodys_is_not_asked_about(
+    state: AnyState,
+) -> None:
+    due = Forwarding("one", next_try_at=RECEIVED)
+    asked = {"status": DsrStatus.SUBMITTED, "forwarding": due}
+    added(state, **asked, cancel_requested_at=RECEIVED)
+    added(state, **asked, parked_reason="its processor is gone")
+    added(state, status=DsrStatus.SUBMITTED, forwarding=Forwarding("one"))
+    begun = {"status": DsrStatus.IN_PROGRESS, "forwarding": due}
+    dsr = added(state, **begun, cancel_requested_at=RECEIVED)
+    assert state.dsr.to_ask_about(later(days=1), 9) == [dsr]
+
+
+def test_request_is_asked_about_again_when_its_next_try_is_due_again(state: AnyState) -> None:
+    dsr = added(state, status=DsrStatus.SUBMITTED, forwarding=Forwarding(next_try_at=RECEIVED))
+    put_off = become(state, dsr, forwarding=Forwarding(next_try_at=later(hours=1)))
+    assert state.dsr.to_ask_about(later(minutes=59), 9) == []
+    assert state.dsr.to_ask_about(later(hours=1), 9) == [put_off]
+    become(state, put_off, status=DsrStatus.COMPLETED, closed_at=later(hours=2))
+    assert state.dsr.to_ask_about(later(days=1), 9) == []
+
+
 def test_open_requests_are_found_by_their_deadline_the_soonest_first(state: AnyState) -> None:
     late, soon, after = (added(state, due_at=later(days=day)) for day in (9, 3, 10))
     added(state, due_at=later(days=1), status=DsrStatus.COMPLETED)
