@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NEWEST = "webhooks"
+NEWEST = "asked"
 """The migration that ``stores.state.tables`` is in step with."""
 
 _BUSY_SECONDS = 1.0
