@@ -21,7 +21,9 @@ def extend(desk: Desk, request_id: str, reach: Reach, actor: str, reason: str) -
     def decide(dsr: Dsr, now: datetime) -> Step:
         check_extension(dsr, now)
         due_at = extended_deadline(dsr.regulation, dsr.received_at, desk.section.zone)
-        extended = replace(dsr, due_at=due_at, extended_at=now, extension_reason=reason)
+        extended = replace(
+            dsr, due_at=due_at, extended_at=now, extension_reason=reason, due_notice=None
+        )
         detail = {"dueAt": due_at.isoformat(), "reason": desk.subjects.pseudonym("reason", reason)}
         return Step(extended, "extended", detail)
 

@@ -147,6 +147,17 @@ class Review:
 
 
 @dataclass(frozen=True)
+class DueNotice:
+    """That whoever watches a request was told of its deadline: with ``days`` or fewer left.
+
+    ``version`` is the version of the request whose event told of it.
+    """
+
+    days: int
+    version: int
+
+
+@dataclass(frozen=True)
 class Dsr:
     """A data subject request. All times are UTC.
 
@@ -155,7 +166,8 @@ class Dsr:
     the ``Particulars``, encrypted. Both are empty once the request is minimised. ``due_at`` is when
     it must be answered, ``confirm_at`` when its receipt must be confirmed at the latest.
     ``cancel_requested_at`` is set of a request that its processor has, or may have, to cancel.
-    ``version`` grows by one with every change.
+    ``due_notice`` is the last one of the deadline that it has now. ``version`` grows by one with
+    every change.
     """
 
     id: str
@@ -181,6 +193,7 @@ class Dsr:
     minimised_at: datetime | None = None
     error_code: str | None = None
     error_message: str | None = None
+    due_notice: DueNotice | None = None
     version: int = 1
 
     @property
@@ -239,8 +252,16 @@ def _shown_error(dsr: Dsr) -> dict[str, Any]:
 
 def event_of_dsr(dsr: Dsr) -> Event:
     """What those who watch a request are told when it has become this."""
-    topic = Topic("dsr", dsr.id)
-    return Event(topic, dsr.version, dsr.organization, dsr.owner, dsr.updated_at, shown_dsr(dsr))
+    topic, payload = Topic("dsr", dsr.id), {**shown_dsr(dsr), **_shown_notice(dsr)}
+    return Event(topic, dsr.version, dsr.organization, dsr.owner, dsr.updated_at, payload)
+
+
+def _shown_notice(dsr: Dsr) -> dict[str, Any]:
+    """What only the event that tells of the deadline has."""
+    if dsr.due_notice is None or dsr.due_notice.version != dsr.version:
+        return {}
+    kind = "deadline_passed" if dsr.due_at <= dsr.updated_at else "deadline_approaching"
+    return {"notice": {"kind": kind, "days": dsr.due_notice.days}}
 
 
 @dataclass(frozen=True)
@@ -249,6 +270,26 @@ class DsrCursor:
 
     received_at: datetime
     id: str
+
+
+@dataclass(frozen=True)
+class DueCursor:
+    """An open request's place by deadline: they sort by ``due_at``, then by id."""
+
+    due_at: datetime
+    id: str
+
+
+@dataclass(frozen=True)
+class OpenTally:
+    """How many requests are not closed: ``held``, ``queued`` and not parked, ``parked`` while
+    queued; and how many, of whatever status, are ``due``, before a moment that was asked for.
+    """
+
+    held: int = 0
+    queued: int = 0
+    parked: int = 0
+    due: int = 0
 
 
 @dataclass(frozen=True)

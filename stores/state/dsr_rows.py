@@ -7,7 +7,16 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from schemas.dsr import Dsr, DsrStatus, Forwarding, Regulation, RequestType, Review, Risk
+from schemas.dsr import (
+    Dsr,
+    DsrStatus,
+    DueNotice,
+    Forwarding,
+    Regulation,
+    RequestType,
+    Review,
+    Risk,
+)
 from stores.state.dsr_port import OpenRequestExists
 
 
@@ -45,18 +54,21 @@ class DsrRow:
     minimised_at: datetime | None
     error_code: str | None
     error_message: str | None
+    due_notice: Mapping[str, Any] | None
     version: int
 
 
 _FORWARDED = tuple(each.name for each in fields(Forwarding))
-_NESTED = frozenset({"risk", "review", "forwarding"})
+_NESTED = frozenset({"risk", "review", "forwarding", "due_notice"})
 
 
 def row_of(dsr: Dsr) -> DsrRow:
     """What is kept of a request."""
     flat = {name: value for name, value in vars(dsr).items() if name not in _NESTED}
     risk = {"score": dsr.risk.score, "reasons": [*dsr.risk.reasons]}
-    return DsrRow(**flat, **vars(dsr.forwarding), risk=risk, review=_kept_review(dsr.review))
+    notice = None if dsr.due_notice is None else {**vars(dsr.due_notice)}
+    review = _kept_review(dsr.review)
+    return DsrRow(**flat, **vars(dsr.forwarding), risk=risk, review=review, due_notice=notice)
 
 
 def dsr_of(row: DsrRow) -> Dsr:
@@ -64,8 +76,9 @@ def dsr_of(row: DsrRow) -> Dsr:
     flat = dict(vars(row))
     forwarding = Forwarding(**{name: flat.pop(name) for name in _FORWARDED})
     risk = Risk(row.risk["score"], tuple(row.risk["reasons"]))
+    notice = None if row.due_notice is None else DueNotice(**row.due_notice)
     nested = {"risk": risk, "review": _review(row.review), "forwarding": forwarding}
-    return Dsr(**{**flat, **nested})
+    return Dsr(**{**flat, **nested, "due_notice": notice})
 
 
 def _kept_review(review: Review | None) -> dict[str, Any] | None:
