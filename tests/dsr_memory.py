@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from config.dsr import DsrSection
 from dsr.desk import Desk, open_desk
 from schemas.access import Reach
 from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead, chained
-from schemas.dsr import Dsr, DsrQuery
+from schemas.dsr import Dsr, DsrQuery, DsrStatus, DueCursor, OpenTally
 from schemas.errors import StoreError
 from schemas.requests import Counted, Tally
 from stores.parameters import ParameterStore
@@ -114,13 +114,28 @@ class MemoryDsr(DsrStore):
     def to_ask_about(self, now: datetime, limit: int) -> list[Dsr]:
         raise NotImplementedError
 
-    def due_before(self, moment: datetime, reach: Reach, limit: int) -> list[Dsr]:
+    def due_before(
+        self, moment: datetime, reach: Reach, limit: int, after: DueCursor | None = None
+    ) -> list[Dsr]:
+        place = (
+            (datetime.min.replace(tzinfo=UTC), "") if after is None else (after.due_at, after.id)
+        )
         found = [
             dsr
             for dsr in self.all.values()
-            if _is_within(dsr, reach) and not dsr.status.is_final and dsr.due_at < moment
+            if _is_within(dsr, reach)
+            and not dsr.status.is_final
+            and dsr.due_at < moment
+            and (dsr.due_at, dsr.id) > place
         ]
         return sorted(found, key=lambda dsr: (dsr.due_at, dsr.id))[:limit]
+
+    def tally(self, due_before: datetime) -> OpenTally:
+        queued = [dsr for dsr in self.all.values() if dsr.status is DsrStatus.QUEUED]
+        parked = sum(dsr.parked_reason is not None for dsr in queued)
+        held = sum(dsr.status is DsrStatus.HELD for dsr in self.all.values())
+        due = len(self.due_before(due_before, Reach(None), len(self.all)))
+        return OpenTally(held, len(queued) - parked, parked, due)
 
     def to_minimise(self, closed_before: datetime, limit: int) -> list[Dsr]:
         found = [

@@ -2,8 +2,9 @@
 
 Beside a request stand items that say what it is among, kept in the same transactions: one a subject
 that it is found by, through an index; one a subject while it is open, of which there can be only
-one; one while it waits for a processor, is to be cancelled there, or asked about. Only lists that
-people look at, and what is to be minimised, rest on an index, which may be a moment behind.
+one; one while it is held, parked or waits for a processor, is to be cancelled there, or asked
+about. Only lists that people look at, deadlines, and what is to be minimised, rest on an index,
+which may be a moment behind.
 """
 
 from __future__ import annotations
@@ -11,23 +12,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from schemas.access import Reach
 from schemas.audit import AuditDraft
-from schemas.dsr import Dsr, DsrQuery, DsrStatus, event_of_dsr
+from schemas.dsr import Dsr, DsrQuery, DsrStatus, DueCursor, OpenTally, event_of_dsr
 from schemas.errors import StoreError, TooLarge
 from schemas.events import Topic
 from stores.state.dsr_rows import DsrRow, check_apart, dsr_of, open_claims, open_exists, row_of
 from stores.state.dynamo.audit import AuditChain
 from stores.state.dynamo.items import Item, Key, decoded, encoded, joined, key_of, micros, moment
-from stores.state.dynamo.listing import Listing, due, due_before, listed, listed_of, records_of
+from stores.state.dynamo.listing import (
+    Listing,
+    count_due,
+    due,
+    due_after,
+    due_before,
+    listed,
+    listed_of,
+    records_of,
+)
 from stores.state.dynamo.outbox import EventLog, events_key
 from stores.state.dynamo.table import MOST_WRITES, DynamoTable, Refused
 from stores.state.dynamo.writes import ABSENT, Write, delete, put
 
 _RECORD = "record"
+_HELD = "dsrs-held"
 _WAITING = "dsrs-waiting"
+_PARKED = "dsrs-parked"
 _TO_CANCEL = "dsrs-to-cancel"
 _TO_ASK_ABOUT = "dsrs-to-ask-about"
 _OPEN = "dsrs-open"
@@ -128,14 +141,20 @@ class DynamoDsr:
         due_ones = self._table.query("#pk = :pk AND #sk < :after", values=values, page=_PAGE)
         return records_of(self._table, map(_key_of_marked, due_ones), read, limit)
 
-    def due_before(self, moment: datetime, reach: Reach, limit: int) -> list[Dsr]:
-        def read(item: Item) -> Dsr | None:
-            dsr = _visible(item, reach)
-            if dsr is None or dsr.status.is_final or dsr.due_at >= moment:
-                return None
-            return dsr
+    def due_before(
+        self, moment: datetime, reach: Reach, limit: int, after: DueCursor | None = None
+    ) -> list[Dsr]:
+        place = None if after is None else (after.due_at, after.id)
+        items, found = due_after(self._table, _OPEN, place, moment), list[Dsr]()
+        while len(found) < limit and (some := list(islice(items, min(limit, _PAGE)))):
+            found += self._still_due(some, reach)
+        return found[:limit]
 
-        return records_of(self._table, due_before(self._table, _OPEN, moment), read, limit)
+    def tally(self, due_before: datetime) -> OpenTally:
+        held, queued, parked = (
+            self._table.count("#pk = :pk", values={"pk": pk}) for pk in (_HELD, _WAITING, _PARKED)
+        )
+        return OpenTally(held, queued, parked, count_due(self._table, _OPEN, due_before))
 
     def to_minimise(self, closed_before: datetime, limit: int) -> list[Dsr]:
         def read(item: Item) -> Dsr | None:
@@ -159,6 +178,17 @@ class DynamoDsr:
             if before.isdisjoint(subjects) and _is_item_due(item, now):
                 yield _key_of_marked(item)
             before |= subjects
+
+    def _still_due(self, items: Sequence[Item], reach: Reach) -> list[Dsr]:
+        """The requests of these places in the index, but for those that have another place by now.
+
+        So they come in the order of their deadlines, and a cursor passes none over.
+        """
+        places = {key_of(item): item["due_time"] for item in items}
+        records = self._table.get_all(list(places))
+        still = (one for one in records if one.get("due_time") == places[key_of(one)])
+        found = (_visible(record, reach) for record in still)
+        return [dsr for dsr in found if dsr is not None and not dsr.status.is_final]
 
     def _marked(self, pk: str) -> Iterator[Item]:
         return self._table.query("#pk = :pk", values={"pk": pk}, page=_PAGE)
@@ -212,19 +242,30 @@ def _beside(dsr: Dsr) -> list[Item]:
 
 
 def _marks(dsr: Dsr) -> list[Item]:
-    """What whoever talks to processors has to find."""
-    next_try, subjects = dsr.forwarding.next_try_at, _in_organization(dsr)
+    """What whoever talks to processors has to find, and what is counted."""
+    next_try = dsr.forwarding.next_try_at
     if next_try is not None and _is_to_ask_about(dsr):
         return [{"pk": _TO_ASK_ABOUT, "sk": moment(next_try, dsr.id), "id": dsr.id}]
-    if not (_waits(dsr) or _is_to_cancel(dsr)):
+    pk = _queue_of(dsr)
+    if pk is None:
         return []
     mark: dict[str, Any] = {
-        "pk": _WAITING if _waits(dsr) else _TO_CANCEL,
+        "pk": pk,
         "sk": moment(dsr.received_at, dsr.id),
         "id": dsr.id,
         "next_try": 0 if next_try is None else micros(next_try),
     }
-    return [{**mark, "subjects": subjects} if subjects else mark]
+    subjects = _in_organization(dsr)
+    return [{**mark, "subjects": subjects} if subjects and _waits(dsr) else mark]
+
+
+def _queue_of(dsr: Dsr) -> str | None:
+    """Which of those it stands in, if in any."""
+    if dsr.status is DsrStatus.QUEUED:
+        return _WAITING if _waits(dsr) else _PARKED
+    if dsr.status is DsrStatus.HELD:
+        return _HELD
+    return _TO_CANCEL if _is_to_cancel(dsr) else None
 
 
 def _in_organization(dsr: Dsr) -> frozenset[str]:

@@ -15,6 +15,8 @@ from stores.state.dynamo.table import DynamoTable
 R = TypeVar("R")
 
 _PAGE = 50
+_DUE_BEFORE = "#due = :due AND #due_time < :before"
+_DUE_BETWEEN = "#due = :due AND #due_time BETWEEN :first AND :before"
 
 
 def listed(what: tuple[str, ...], time: datetime, id: str) -> Item:
@@ -84,9 +86,29 @@ def records_of(
 
 def due_before(table: DynamoTable, what: str, before: datetime) -> Iterator[Key]:
     """The keys of what is due before a time."""
-    values: dict[str, Value] = {"due": what, "before": digits(micros(before))}
-    items = table.query("#due = :due AND #due_time < :before", DUE, values=values)
+    items = table.query(_DUE_BEFORE, DUE, values=_due_values(what, before))
     return map(key_of, items)
+
+
+def due_after(
+    table: DynamoTable, what: str, after: tuple[datetime, str] | None, before: datetime
+) -> Iterator[Item]:
+    """What is due before a time and follows a cursor, as the index has it: key and ``due_time``."""
+    values, page = _due_values(what, before), {"page": _PAGE}
+    if after is None:
+        return table.query(_DUE_BEFORE, DUE, values=values, **page)
+    first = moment(*after)
+    items = table.query(_DUE_BETWEEN, DUE, values={**values, "first": first}, **page)
+    return (item for item in items if item["due_time"] != first)
+
+
+def count_due(table: DynamoTable, what: str, before: datetime) -> int:
+    """How many are due before a time."""
+    return table.count(_DUE_BEFORE, DUE, values=_due_values(what, before))
+
+
+def _due_values(what: str, before: datetime) -> dict[str, Value]:
+    return {"due": what, "before": digits(micros(before))}
 
 
 def _index_of(reach: Reach) -> tuple[str, list[str]]:

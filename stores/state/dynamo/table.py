@@ -137,7 +137,7 @@ class DynamoTable:
         for answer in self._pages(self._question(condition, index, **options)):
             yield from map(read_item, answer["Items"])
 
-    def count(self, condition: str, index: str, **options: Any) -> int:
+    def count(self, condition: str, index: str | None = None, **options: Any) -> int:
         """How many items ``query`` would give."""
         question = {**self._question(condition, index, **options), "Select": "COUNT"}
         return sum(answer["Count"] for answer in self._pages(question))

@@ -15,7 +15,10 @@ from schemas.dsr import (
     DsrCursor,
     DsrQuery,
     DsrStatus,
+    DueCursor,
+    DueNotice,
     Forwarding,
+    OpenTally,
     Regulation,
     RequestType,
     Review,
@@ -398,6 +401,41 @@ def test_a_deadline_that_was_moved_is_found_there(state: AnyState) -> None:
     moved = become(state, dsr, due_at=later(days=60))
     assert state.dsr.due_before(later(days=30), ORG, 9) == []
     assert state.dsr.due_before(later(days=61), ORG, 9) == [moved]
+
+
+def test_a_cursor_by_deadline_passes_none_over_and_gives_none_twice(state: AnyState) -> None:
+    ids = [f"{n}d" for n in range(5)]
+    days = (3, 1, 3, 2, 3)
+    made = [
+        added(state, id=one, due_at=later(days=day)) for one, day in zip(ids, days, strict=True)
+    ]
+    found: list[Dsr] = []
+    while page := state.dsr.due_before(later(days=4), ALL, 2, _last(found)):
+        found += page
+    assert found == sorted(made, key=lambda dsr: (dsr.due_at, dsr.id))
+
+
+def _last(found: list[Dsr]) -> DueCursor | None:
+    return DueCursor(found[-1].due_at, found[-1].id) if found else None
+
+
+def test_open_requests_are_counted_by_what_they_wait_for_and_by_deadline(state: AnyState) -> None:
+    for status in DsrStatus:
+        added(state, status=status, due_at=later(days=2))
+    parked = become(state, added(state), parked_reason="no answer")
+    assert state.dsr.tally(later(days=1)) == OpenTally(held=1, queued=1, parked=1, due=0)
+    assert state.dsr.tally(later(days=3)).due == 4
+    become(state, parked, parked_reason=None)
+    assert state.dsr.tally(later(days=1)) == OpenTally(held=1, queued=2)
+
+
+def test_a_notice_of_a_deadline_is_kept_and_is_in_its_event_alone(state: AnyState) -> None:
+    dsr = added(state)
+    told = become(state, dsr, due_notice=DueNotice(7, 2))
+    assert state.dsr.get(dsr.id, ALL) == told
+    become(state, told, status=DsrStatus.SUBMITTED)
+    notices = [stored.event.payload.get("notice") for stored in events_of(state, "dsr")]
+    assert notices == [None, {"kind": "deadline_approaching", "days": 7}, None]
 
 
 def test_requests_closed_for_long_are_to_be_minimised_until_they_are(state: AnyState) -> None:
