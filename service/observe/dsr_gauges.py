@@ -10,17 +10,12 @@ import structlog
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from schemas.access import Reach
-from schemas.dsr import DsrQuery, DsrStatus
+from schemas.dsr import OpenTally
 from schemas.errors import LetheError
 from service.observe.operations import Clock, error_type
 from service.observe.pacing import Paced
 from stores.state.dsr_port import DsrStore
 
-COUNTED = 500
-"""Requests of a status, and those at risk, are counted up to so many."""
-
-_EVERYWHERE = Reach(None)
 _AT_LAST = timedelta(days=3650)
 """Whenever a waiting request is tried next, it is before so long."""
 
@@ -31,10 +26,7 @@ _log = structlog.get_logger()
 class DsrReading:
     """The requests at some time."""
 
-    held: int
-    queued: int
-    parked: int
-    at_risk: int
+    open: OpenTally
     oldest_waiting_at: datetime | None
 
 
@@ -66,11 +58,11 @@ class DsrCollector(Collector):
     def _told(self, reading: DsrReading) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
             "lethe_dsr_waiting",
-            f"Requests that wait here, up to {COUNTED} of each kind.",
+            "Requests that wait here: for a reviewer, for their processor, or for an operator.",
             labels=["status"],
         )
         for status in ("held", "queued", "parked"):
-            waiting.add_metric([status], getattr(reading, status))
+            waiting.add_metric([status], getattr(reading.open, status))
         yield waiting
         yield GaugeMetricFamily(
             "lethe_dsr_oldest_queued_age_seconds",
@@ -79,8 +71,8 @@ class DsrCollector(Collector):
         )
         yield GaugeMetricFamily(
             "lethe_dsr_at_risk",
-            f"Open requests that are due soon or overdue, up to {COUNTED}.",
-            value=reading.at_risk,
+            "Open requests that are due soon or overdue.",
+            value=reading.open.due,
         )
 
     def _age(self, since: datetime | None) -> float:
@@ -94,12 +86,6 @@ class DsrCollector(Collector):
             return ()
 
     def _measured(self, requests: DsrStore, now: datetime) -> DsrReading:
-        held, queued = (
-            requests.find(DsrQuery(status=status, limit=COUNTED), _EVERYWHERE)
-            for status in (DsrStatus.HELD, DsrStatus.QUEUED)
-        )
-        parked = sum(dsr.parked_reason is not None for dsr in queued)
         oldest = requests.waiting(now + _AT_LAST, 1)
-        at_risk = requests.due_before(now + self._at_risk, _EVERYWHERE, COUNTED)
         since = oldest[0].received_at if oldest else None
-        return DsrReading(len(held), len(queued) - parked, parked, len(at_risk), since)
+        return DsrReading(requests.tally(now + self._at_risk), since)

@@ -87,6 +87,12 @@ def test_open_requests_with_few_days_left_are_at_risk(
     assert value(registry, "lethe_dsr_at_risk") == 1
 
 
+def test_all_are_counted_however_many(registry: CollectorRegistry, store: Waiting) -> None:
+    keep(store, *(a_request(due_at=RECEIVED) for _ in range(1200)))
+    assert value(registry, "lethe_dsr_waiting", status="queued") == 1200
+    assert value(registry, "lethe_dsr_at_risk") == 1200
+
+
 def test_store_that_does_not_answer_gives_no_figure(
     registry: CollectorRegistry, store: Waiting
 ) -> None:
