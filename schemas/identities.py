@@ -24,7 +24,7 @@ _DIGITS = {IdentityFormat.MD5: 32, IdentityFormat.SHA1: 40, IdentityFormat.SHA25
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\\\]]+")
 _LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
-_KEEPS_CASE = frozenset({IdentityType.CONTROLLER_CUSTOMER_ID})
+KEEPS_CASE = frozenset({IdentityType.CONTROLLER_CUSTOMER_ID})
 """Of these two that differ in case alone may be two subjects."""
 
 
@@ -59,7 +59,7 @@ def normalised(identity: Identity, plus_addressing: bool = False) -> str:
     value = unicodedata.normalize("NFC", identity.value).strip()
     if identity.format is not IdentityFormat.RAW:
         return value.lower()
-    if identity.type in _KEEPS_CASE:
+    if identity.type in KEEPS_CASE:
         return value
     # Folding may take a composed character apart again.
     folded = unicodedata.normalize("NFC", value.casefold())

@@ -1,0 +1,75 @@
+"""Normalise: columns of identities as they are compared, a column at a time.
+
+What makes a difference is said once, in ``schemas.identities.normalised``; here the same is done to
+many values at once. Nearly all values are ASCII, and of those Arrow does it; for the others the
+rule itself is asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.dsr import Identity, IdentityType
+from schemas.identities import KEEPS_CASE, normalised
+
+_WHITE_SPACE = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
+"""The white space of ASCII, as ``str.strip`` has it."""
+
+_TAGGED = r"(?s)^([^+]+)\+.*@([^@]*)$"
+"""An address with a tag: all before its first ``+``, and what follows its last ``@``."""
+
+
+def normalised_column(values: Any, kind: IdentityType, plus_addressing: bool = False) -> Any:
+    """Each value as ``schemas.identities.normalised`` writes it; nulls stay.
+
+    Takes an array of any of Arrow's types of text, dictionaries of them too; gives one of
+    ``string``, or ``large_string`` if it was given that.
+    """
+    if pa.types.is_dictionary(values.type):
+        words = normalised_column(values.dictionary, kind, plus_addressing)
+        return words.take(values.indices)
+    plain = plain_text(values)
+    is_ascii = pc.string_is_ascii(plain)
+    if pc.all(is_ascii).as_py() is not False:
+        return _of_ascii(plain, kind, plus_addressing)
+    others = pc.filter(plain, pc.invert(is_ascii))
+    done = _of_ascii(pc.if_else(is_ascii, plain, None), kind, plus_addressing)
+    return pc.replace_with_mask(
+        done, pc.fill_null(pc.invert(is_ascii), False), _by_the_rule(others, kind, plus_addressing)
+    )
+
+
+def plain_text(values: Any) -> Any:
+    """The values as ``string``, or ``large_string`` if they are that: not as views."""
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return values
+    return values.cast(pa.string())
+
+
+def _of_ascii(values: Any, kind: IdentityType, plus_addressing: bool) -> Any:
+    trimmed = pc.ascii_trim(values, characters=_WHITE_SPACE)
+    if kind in KEEPS_CASE:
+        return trimmed
+    lowered = pc.ascii_lower(trimmed)
+    if kind is IdentityType.EMAIL and plus_addressing:
+        return _without_tags(lowered)
+    return lowered
+
+
+def _without_tags(emails: Any) -> Any:
+    plain = pc.replace_substring_regex(emails, _TAGGED, r"\1@\2")
+    # The rule takes a value without an "@" for a domain alone.
+    return pc.if_else(
+        pc.match_substring(plain, "@"), plain, pc.binary_join_element_wise("@", plain, "")
+    )
+
+
+def _by_the_rule(values: Any, kind: IdentityType, plus_addressing: bool) -> Any:
+    found = pc.dictionary_encode(values)
+    words = [
+        normalised(Identity(kind, word), plus_addressing) for word in found.dictionary.to_pylist()
+    ]
+    return pa.array(words, values.type).take(found.indices)
