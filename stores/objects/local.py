@@ -90,13 +90,16 @@ class LocalObjectStore(ObjectStore):
         with self.open(key) as stream:
             return stream.read()
 
-    def open(self, key: str, offset: int = 0) -> BinaryIO:
+    def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
         path = self._path(key)
         with _reporting(path):
             try:
                 stream = path.open("rb")
             except (*_ABSENT, IsADirectoryError) as error:
                 raise ObjectMissing(f"{path}: there is no such file", key=key) from error
+            if etag is not None and _info(key, os.fstat(stream.fileno())).etag != etag:
+                stream.close()
+                raise ObjectChanged(f"{path} was changed by someone else: read it again", key=key)
             stream.seek(offset)
             return stream
 

@@ -116,8 +116,10 @@ class ObjectStore(ABC):
         """The whole content. Raises ``ObjectMissing``. For small objects."""
 
     @abstractmethod
-    def open(self, key: str, offset: int = 0) -> BinaryIO:
+    def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
         """A stream from byte ``offset`` to the end, in bounded memory. Raises ``ObjectMissing``.
+
+        With ``etag`` it is of that content, or raises ``ObjectChanged``, here or when it is read.
 
         Empty if ``offset`` is at or beyond the end. The stream survives a cut connection by
         continuing where it was. If the object is replaced meanwhile, it goes on with the old

@@ -99,8 +99,8 @@ class S3ObjectStore(ObjectStore):
         with self.open(key) as stream:
             return stream.read()
 
-    def open(self, key: str, offset: int = 0) -> BinaryIO:
-        return open_stream(self._place, key, offset)
+    def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
+        return open_stream(self._place, key, offset, etag)
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         base = self._place.prefix

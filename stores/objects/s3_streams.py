@@ -20,9 +20,12 @@ MAXIMUM_PARTS = 10_000
 _READ_BUFFER = 256 * 1024
 
 
-def open_stream(place: S3Place, key: str, offset: int) -> BinaryIO:
-    """A buffered stream over ``key`` from byte ``offset``. Raises ``ObjectMissing``."""
-    raw = _Download(place, key, offset)
+def open_stream(place: S3Place, key: str, offset: int, etag: str | None = None) -> BinaryIO:
+    """A buffered stream over ``key`` from byte ``offset``, of this content if it is named.
+
+    Raises ``ObjectMissing``, ``ObjectChanged``.
+    """
+    raw = _Download(place, key, offset, etag)
     raw.connect()
     return io.BufferedReader(raw, _READ_BUFFER)
 
@@ -48,12 +51,12 @@ class _Download(io.RawIOBase):
     and each read that makes progress has all of them again.
     """
 
-    def __init__(self, place: S3Place, key: str, offset: int) -> None:
+    def __init__(self, place: S3Place, key: str, offset: int, etag: str | None) -> None:
         super().__init__()
         self._place = place
         self._key = key
         self._position = offset
-        self._etag: str | None = None
+        self._etag = etag
         self._body: Any = None
 
     def readable(self) -> bool:

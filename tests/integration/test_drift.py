@@ -223,7 +223,7 @@ class CountingStore(LocalObjectStore):
 
     read_bytes = 0
 
-    def open(self, key: str, offset: int = 0) -> BinaryIO:
+    def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
         stream = super().open(key, offset)
         plain_read = stream.read
 

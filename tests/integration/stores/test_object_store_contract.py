@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import random
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 from schemas.errors import ObjectChanged, ObjectExists, ObjectMissing, UsageError
 from stores.objects import ObjectInfo, ObjectStore, StagedObject
+from stores.objects.seekable import open_seekable
 
 RUN, OTHER_RUN = "run-1", "run-2"
 RACERS = 8
@@ -150,6 +152,26 @@ def test_open_at_or_beyond_the_end_is_an_empty_stream(store: ObjectStore, offset
     store.put("a", b"0123456789")
     with store.open("a", offset) as stream:
         assert stream.read() == b""
+
+
+def test_content_that_was_replaced_is_not_opened_as_the_old_one(store: ObjectStore) -> None:
+    old = store.put("a", b"old")
+    new = store.put("a", b"new and longer")
+    with pytest.raises(ObjectChanged), store.open("a", etag=old.etag) as stream:
+        stream.read()
+    with store.open("a", etag=new.etag) as stream:
+        assert stream.read() == b"new and longer"
+
+
+def test_seekable_file_reads_from_anywhere(store: ObjectStore) -> None:
+    content = bytes(range(256)) * 1000
+    with open_seekable(store, store.put("a", content)) as file:
+        assert file.seek(-6, io.SEEK_END) == len(content) - 6
+        assert file.read() == content[-6:]
+        file.seek(100_000)
+        assert (file.read(70_000), file.tell()) == (content[100_000:170_000], 170_000)
+        file.seek(5)
+        assert file.read(3) == content[5:8]
 
 
 def test_stream_reads_lines_and_pieces(store: ObjectStore) -> None:

@@ -58,7 +58,7 @@ class MemoryStore(ObjectStore):
             raise ObjectMissing(f"{key} is not there")
         return self.objects[key]
 
-    def open(self, key: str, offset: int = 0) -> BinaryIO:
+    def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
         return io.BytesIO(self.read(key)[offset:])
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
