@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 
 from schemas.errors import SchemaError, UsageError
 from schemas.fields import RecordType
+from transforms.avro_container import MAGIC, encoded_number
 
 MAX_BLOCK_ROWS = 16_000
 FULL_BLOCK_BYTES = 512 * 1024
@@ -150,7 +151,7 @@ class AvroFileWriter:
 
     def _flush_block(self) -> None:
         data = self._compress(b"".join(self._chunks))
-        head = _long(self._rows) + _long(len(data))
+        head = encoded_number(self._rows) + encoded_number(len(data))
         self._flush_header()
         self._sink.write(b"".join((head, data, self._sync)))
         self._chunks, self._rows, self._size = [], 0, 0
@@ -171,21 +172,12 @@ def _header(record_type: RecordType, codec: str, metadata: Mapping[str, str]) ->
     schema = json.dumps(record_type.avro, ensure_ascii=False, separators=(",", ":"))
     entries = {"avro.codec": codec, "avro.schema": schema, **dict(sorted(metadata.items()))}
     pairs = b"".join(_text(key) + _text(value) for key, value in entries.items())
-    return b"Obj\x01" + _long(len(entries)) + pairs + b"\x00"
+    return MAGIC + encoded_number(len(entries)) + pairs + b"\x00"
 
 
 def _text(value: str) -> bytes:
     data = value.encode()
-    return _long(len(data)) + data
-
-
-def _long(number: int) -> bytes:
-    """One non-negative number as an Avro long."""
-    rest, groups = number << 1, bytearray()
-    while rest > 0x7F:
-        groups.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    return bytes((*groups, rest))
+    return encoded_number(len(data)) + data
 
 
 def _zstandard(data: bytes) -> bytes:
