@@ -11,20 +11,13 @@ from datetime import datetime, timedelta
 import structlog
 
 from dsr.outages import Outages
-from schemas.access import Reach
 from schemas.alerts import Alert, AlertKind
-from schemas.dsr import Dsr
 from stores.notify.memory import AlertMemory
 from stores.notify.port import Notifier, NotTold
-from stores.state.dsr_port import DsrStore
 
 REMEMBERED = timedelta(days=400)
 """Longer than any deadline can be extended."""
 
-_AT_ONCE = 1000
-"""Requests at risk that one look takes in, the most urgent first."""
-
-_DAY = timedelta(days=1)
 _log = structlog.get_logger()
 
 
@@ -50,6 +43,10 @@ class Alerts:
         self._memory.remember(alert.key, self._clock())
         return True
 
+    def told(self, keys: Sequence[str]) -> frozenset[str]:
+        """Which of these, 100 at most, were told before. Raises ``StoreError``."""
+        return self._memory.known(keys)
+
     def tell_of_outages(self, outages: Outages, names: Sequence[str], after: timedelta) -> None:
         """Tell of processors that have not answered for so long, once an outage."""
         now = self._clock()
@@ -63,18 +60,6 @@ class Alerts:
                 began = self._memory.remember(key, since)
                 if now - began >= after:
                     self.tell(_outage_alert(name, began, now))
-
-    def tell_of_deadlines(self, requests: DsrStore, days: Sequence[int]) -> None:
-        """Tell of open requests that have so many days left or fewer, once for each number.
-
-        If nobody can be told, the others are left to the next look, so that none of them is
-        waited for in vain.
-        """
-        now = self._clock()
-        for dsr in requests.due_before(now + max(days) * _DAY, Reach(None), _AT_ONCE):
-            passed = [day for day in days if dsr.due_at - now < day * _DAY]
-            if passed and not self.tell(_deadline_alert(dsr, min(passed), now)):
-                return
 
     def forget_old(self) -> None:
         """Forget what was told so long ago that it will not be asked about."""
@@ -90,17 +75,4 @@ def _outage_alert(name: str, since: datetime, now: datetime) -> Alert:
         resource=f"processor:{name}",
         message=f"the processor {name} has taken no request for {minutes} minutes; they are queued",
         details={"minutes": minutes},
-    )
-
-
-def _deadline_alert(dsr: Dsr, days: int, now: datetime) -> Alert:
-    when = "is overdue" if dsr.due_at <= now else f"is due in {days} days or fewer"
-    return Alert(
-        kind=AlertKind.DEADLINE_AT_RISK,
-        key=f"deadline:{dsr.id}:{dsr.due_at:%Y%m%d}:{days}",
-        at=now,
-        resource=f"dsr:{dsr.id}",
-        organization=dsr.organization,
-        message=f"a request {when}",
-        details={"days": days, "status": dsr.status.value, "regulation": dsr.regulation.value},
     )

@@ -22,6 +22,7 @@ import structlog
 
 from dsr.alerts import Alerts
 from dsr.changing import Decide, change, draft_of
+from dsr.deadline_watch import DeadlineWatch
 from dsr.desk import Desk
 from dsr.forwarding import (
     Claim,
@@ -141,6 +142,9 @@ class Drain:
         self._helpers = ThreadPoolExecutor(post.concurrency, "drain")
         self._stopping = stopping
         self._watch_at = self._clock()
+        self._deadlines = DeadlineWatch(
+            post.desk, post.alerts, post.watch.deadline_days, actor=ACTOR
+        )
 
     def round(self) -> Counter[Outcome] | None:
         """Once through what is due; None if another one drains. Raises ``StoreError``."""
@@ -306,10 +310,10 @@ class Drain:
     def _look_around(self) -> None:
         alerts, watch = self._post.alerts, self._post.watch
         alerts.tell_of_outages(self._post.outages, [*self._post.routes.by_name], watch.outage)
-        if watch.deadline_days:
-            alerts.tell_of_deadlines(self._post.desk.requests, watch.deadline_days)
+        is_through = self._deadlines.look()
         alerts.forget_old()
-        self._watch_at = self._clock() + WATCH_EVERY
+        if is_through:
+            self._watch_at = self._clock() + WATCH_EVERY
 
 
 def _takes(route: Route, request: SubjectRequest) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -11,6 +12,9 @@ class AlertMemory(Protocol):
 
     def since(self, key: str) -> datetime | None:
         """When it was remembered; None if it is not."""
+
+    def known(self, keys: Sequence[str]) -> frozenset[str]:
+        """Those of these keys, 100 at most, that are remembered."""
 
     def remember(self, key: str, at: datetime) -> datetime:
         """Remember it, if it is not yet; the time that is kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -20,6 +20,10 @@ class SqlAlertMemory:
     def since(self, key: str) -> datetime | None:
         query = sa.select(ALERTS.c.at).where(ALERTS.c.key == key)
         return self._database.read(lambda connection: connection.scalar(query))
+
+    def known(self, keys: Sequence[str]) -> frozenset[str]:
+        query = sa.select(ALERTS.c.key).where(ALERTS.c.key.in_(keys))
+        return self._database.read(lambda connection: frozenset(connection.scalars(query)))
 
     def remember(self, key: str, at: datetime) -> datetime:
         known = self.since(key)

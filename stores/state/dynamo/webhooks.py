@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -67,6 +68,10 @@ class DynamoAlertMemory:
     def since(self, key: str) -> datetime | None:
         item = self._table.get(_alert(key))
         return None if item is None else time_of(int(item["at"]))
+
+    def known(self, keys: Sequence[str]) -> frozenset[str]:
+        places = {_alert(key): key for key in keys}
+        return frozenset(places[key_of(item)] for item in self._table.get_all(list(places)))
 
     def remember(self, key: str, at: datetime) -> datetime:
         known = self.since(key)

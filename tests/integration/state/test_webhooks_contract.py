@@ -80,6 +80,13 @@ def test_alert_is_remembered_once_and_until_it_is_forgotten(state: AnyState, clo
     assert state.alerts.since("outage:one") is None
 
 
+def test_alerts_that_were_told_are_known_among_many(state: AnyState, clock: Clock) -> None:
+    keys = [f"deadline:{n}:20261221:7" for n in range(100)]
+    for key in keys[::9]:
+        state.alerts.remember(key, clock())
+    assert state.alerts.known(keys) == {*keys[::9]}
+
+
 def test_old_alerts_are_forgotten(state: AnyState, clock: Clock) -> None:
     now: datetime = clock()
     state.alerts.remember("old", now - timedelta(days=2))
