@@ -26,6 +26,7 @@ from stores.log import DataFile
 from stores.objects.port import ObjectStore, StagedWriter
 from transforms.avro import AvroFileWriter
 from transforms.partition import Piece
+from transforms.sink import Sink
 
 ROW_GROUP_ROWS = 122_880
 ROW_GROUP_BYTES = 64 * 1024 * 1024
@@ -119,42 +120,8 @@ class _Encoder(Protocol):
     def close(self) -> None: ...
 
 
-class _Sink:
-    """A staged writer in the shape of a file, that counts what goes through."""
-
-    closed = False
-
-    def __init__(self, staged: StagedWriter) -> None:
-        self._staged = staged
-        self.size = 0
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data)
-        self._staged.write(view)
-        self.size += view.nbytes
-        return view.nbytes
-
-    def tell(self) -> int:
-        return self.size
-
-    def flush(self) -> None:
-        """Nothing is held back here."""
-
-    def close(self) -> None:
-        """The staged writer is closed by whoever opened it."""
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-
 class _ParquetEncoder:
-    def __init__(self, sink: _Sink, record_type: RecordType, codec: str) -> None:
+    def __init__(self, sink: Sink, record_type: RecordType, codec: str) -> None:
         self._writer = pq.ParquetWriter(
             pa.PythonFile(sink, mode="w"),
             arrow_schema(record_type),
@@ -220,7 +187,7 @@ def _with_child(array: Any, child: Any) -> Any:
 
 
 class _AvroEncoder:
-    def __init__(self, sink: _Sink, record_type: RecordType, codec: str, name: str) -> None:
+    def __init__(self, sink: Sink, record_type: RecordType, codec: str, name: str) -> None:
         metadata = {"lethe.fingerprint": record_type.fingerprint, "lethe.file": name}
         self._writer = AvroFileWriter(sink, record_type, codec, metadata)
 
@@ -336,7 +303,7 @@ class _OpenFile:
         self, staged: StagedWriter, record_type: RecordType, output: Output, name: str
     ) -> None:
         self.staged = staged
-        self.sink = _Sink(staged)
+        self.sink = Sink(staged)
         self.rows = 0
         self.earliest: int | None = None
         self.latest: int | None = None
