@@ -56,7 +56,9 @@ class Suppressed:
 
     ``exact`` is a keyed hash (HMAC-SHA256, hexadecimal) of type and normalised value; ``stored`` is
     how a field that is scrubbed by hash holds the value. ``near`` are short keyed hashes by which
-    nearly all other values are told apart at once; many values share each.
+    nearly all other values are told apart at once; many values share each. With
+    ``plus_addressing`` they are those of an email without what follows a ``+`` in its local part,
+    and so are those of values to be compared.
     """
 
     type: IdentityType
@@ -64,6 +66,7 @@ class Suppressed:
     stored: str
     near: tuple[int, ...]
     expires_at: datetime | None = None
+    plus_addressing: bool = False
 
 
 @dataclass(frozen=True)

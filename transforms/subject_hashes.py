@@ -1,0 +1,207 @@
+"""Subject hashes: by which subjects are told apart where none may stand in plain.
+
+Of an identity there are three, all made with keys that are derived from the lake's scrub key:
+
+- **exact**: HMAC-SHA256 of its type and normalised value. It decides, and is slow to make.
+- **stored**: as a field that is scrubbed by hash holds the value (``transforms.scrub``).
+- **near**: 64 bits of a multiplying hash with a secret seed, made of whole columns at once. It is
+  no cryptographic hash: two values may share it, and whoever holds many hashes and values may learn
+  the seed. So it only says which values are worth a look, and a file of such hashes is as
+  confidential as the data beside it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.dsr import Identity, IdentityFormat, IdentityType
+from schemas.erasure import Suppressed
+from schemas.errors import Invalid
+from schemas.identities import KEEPS_CASE, normalised
+from transforms.normalise import normalised_column, plain_text
+from transforms.scrub import Scrubber, ScrubKey
+
+Near = npt.NDArray[np.uint64]
+
+_PURPOSE = b"lethe lake subjects"
+_AT_ONCE = 8192
+"""Values hashed at once: what they take stays in the processor's cache."""
+
+_MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_HALF = np.uint64(32)
+_LAST_SHIFT = np.uint64(29)
+_WORD = np.dtype("<u8")
+_FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
+"""By how many bytes of a word belong to a value: the mask that leaves them."""
+
+
+@dataclass(frozen=True)
+class SubjectHasher:
+    """Makes the hashes of a lake's subjects. ``key`` is the lake's scrub key.
+
+    With ``plus_addressing`` what follows a ``+`` in an email's local part makes no difference.
+    """
+
+    key: bytes = field(repr=False)
+    plus_addressing: bool = False
+
+    @staticmethod
+    def of(key: ScrubKey, plus_addressing: bool = False) -> SubjectHasher:
+        """With the key that is kept there. Raises ``UsageError`` as ``ScrubKey.scrubber`` does."""
+        return SubjectHasher(key.scrubber().key, plus_addressing)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells keys apart, 16 hexadecimal digits; says nothing else of this one."""
+        return self._digest("fingerprint")[:16]
+
+    def near_column(self, values: Any, kind: IdentityType) -> Near:
+        """The near hashes of a column's values, in order, nulls left out.
+
+        Takes an array of any of Arrow's types of text, and dictionaries of them.
+        """
+        if pa.types.is_dictionary(values.type):
+            return self._near_dictionary(values, kind)
+        texts = plain_text(values)
+        return self._near_texts(texts.drop_null() if texts.null_count else texts, kind)
+
+    def near(self, identity: Identity) -> tuple[int, ...]:
+        """The near hashes under which a column may hold a plain identity: as it is, and stored.
+
+        None of one that is given as a digest: of it only the exact values can tell.
+        """
+        if identity.format is not IdentityFormat.RAW:
+            return ()
+        forms = pa.array([identity.value, self._stored(identity)], pa.string())
+        return tuple(self.near_column(forms, identity.type).tolist())
+
+    def exact(self, identity: Identity) -> str:
+        """The exact hash of an identity, 64 hexadecimal digits."""
+        form = identity.format
+        kind = identity.type if form is IdentityFormat.RAW else f"{identity.type}:{form}"
+        return self._exact(kind, normalised(identity, self.plus_addressing))
+
+    def exact_values(self, values: Any, kind: IdentityType) -> list[str]:
+        """The exact hashes of values; "" of a null. For few: each takes some microseconds."""
+        texts = values if isinstance(values, pa.Array) else pa.array(values, pa.string())
+        column = normalised_column(texts, kind, self.plus_addressing)
+        return ["" if text is None else self._exact(kind, text) for text in column.to_pylist()]
+
+    def suppressed(self, identity: Identity, expires_at: datetime | None = None) -> Suppressed:
+        """The identity as a list of suppressed ones has it.
+
+        Raises ``Invalid`` if it is given as a digest: rows cannot be told by that as they come.
+        """
+        if identity.format is not IdentityFormat.RAW:
+            raise Invalid(
+                f"an identity that is given as {identity.format} cannot be suppressed: give the "
+                "plain value, or none is kept from coming back"
+            )
+        return Suppressed(
+            identity.type,
+            self.exact(identity),
+            self._stored(identity),
+            self.near(identity),
+            expires_at,
+            self.plus_addressing,
+        )
+
+    def _stored(self, identity: Identity) -> str:
+        return Scrubber(self.key).hash(identity.value)
+
+    def _exact(self, kind: str, text: str) -> str:
+        return self._digest("exact", kind, text)
+
+    def _digest(self, *words: str) -> str:
+        return hmac.digest(self._derived, "\0".join(words).encode(), "sha256").hex()
+
+    @cached_property
+    def _derived(self) -> bytes:
+        return hmac.digest(self.key, _PURPOSE, "sha256")
+
+    def _seed(self, kind: IdentityType) -> np.uint64:
+        return np.uint64(int(self._digest("near", kind)[:16], 16))
+
+    def _near_dictionary(self, values: Any, kind: IdentityType) -> Near:
+        if values.dictionary.null_count:
+            return self.near_column(values.dictionary_decode(), kind)
+        places = values.indices.drop_null().to_numpy(zero_copy_only=False)
+        return self.near_column(values.dictionary, kind)[places]
+
+    def _near_texts(self, texts: Any, kind: IdentityType) -> Near:
+        seed = self._seed(kind)
+        parts = [self._near_part(part, kind, seed) for part in _parts(texts)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
+
+    def _near_part(self, texts: Any, kind: IdentityType, seed: np.uint64) -> Near:
+        data, offsets = _bytes_of(texts)
+        if not _is_plain(data) or (self.plus_addressing and kind is IdentityType.EMAIL):
+            data, offsets = _bytes_of(normalised_column(texts, kind, self.plus_addressing))
+        elif kind not in KEEPS_CASE:
+            data = _lowered(data)
+        return _hashed(data, offsets, seed)
+
+
+def _parts(texts: Any) -> Iterator[Any]:
+    for start in range(0, len(texts), _AT_ONCE):
+        yield texts.slice(start, _AT_ONCE)
+
+
+def _bytes_of(texts: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The bytes of all values laid end to end, and where each begins and the last one ends."""
+    kind = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    _, places, content = texts.buffers()
+    ends = np.frombuffer(places, kind)[texts.offset : texts.offset + len(texts) + 1]
+    data = np.frombuffer(b"" if content is None else content, np.uint8)[ends[0] : ends[-1]]
+    return data, (ends - ends[0]).astype(np.int64, copy=False)
+
+
+def _is_plain(data: npt.NDArray[np.uint8]) -> bool:
+    """Whether there is nothing but ASCII, and neither white space nor a control character."""
+    return not data.size or (int(data.min()) > 0x20 and int(data.max()) < 0x80)
+
+
+def _lowered(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    is_capital = (data - np.uint8(ord("A"))) < np.uint8(26)
+    return data | (is_capital.view(np.uint8) << np.uint8(5)) if is_capital.any() else data
+
+
+def _hashed(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], seed: np.uint64) -> Near:
+    """A hash of each value: eight bytes after another are mixed into it, of all values at once."""
+    words = _words(data)
+    lengths = np.diff(offsets)
+    found = lengths.astype(np.uint64) * _GOLDEN ^ seed
+    for begin in range(0, int(lengths.max(initial=0)), 8):
+        _mix(found, words, offsets[:-1] + begin, lengths - begin)
+    found *= _GOLDEN
+    found ^= found >> _LAST_SHIFT
+    return found
+
+
+def _mix(
+    found: Near, words: Near, places: npt.NDArray[np.int64], left: npt.NDArray[np.int64]
+) -> None:
+    """Take the words at ``places`` in, of which ``left`` bytes belong to the values."""
+    word = words[np.minimum(places, len(words) - 1)]
+    word &= _FIRST_BYTES[np.clip(left, 0, 8)]
+    word ^= found
+    word *= _MULTIPLIER
+    word ^= word >> _HALF
+    np.copyto(found, word, where=left > 0)
+
+
+def _words(data: npt.NDArray[np.uint8]) -> Near:
+    """The eight bytes that begin at each byte, as numbers; nothing is copied for each."""
+    padded = np.zeros(len(data) + 8, np.uint8)
+    padded[: len(data)] = data
+    return np.ndarray((len(data) + 1,), _WORD, padded, 0, (1,))
