@@ -25,36 +25,64 @@ A run that reads a stream without end commits again and again (``stores.stream_l
 from __future__ import annotations
 
 import os
-import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from schemas.delivery import Counts, Partition, summary
-from schemas.erasure import ErasedFile, IndexRef, SuppressionRef
+from schemas.delivery import Counts, summary
 from schemas.errors import LakeError, ObjectExists, ObjectMissing
-from schemas.inputs import SourcePosition
-from schemas.stream_log import ShardState, Streamed, Stretch, Stretches, by_source, fold
-from schemas.streams import ShardRange
+from stores.log_conflicts import (
+    FilesTaken,
+    SourceTaken,
+    files_taken,
+    refuse_overlap,
+    replaces,
+    taken_files,
+)
+from stores.log_entries import (
+    ABANDONED,
+    COMPACT,
+    ERASE,
+    LOG,
+    STREAM,
+    SUPPRESS,
+    Commit,
+    DataFile,
+    decode_as,
+    log_key,
+    number_of,
+)
 from stores.objects.keys import STAGING
-from stores.objects.port import ObjectStore, StagedObject
+from stores.objects.port import ObjectStore
+from stores.owners import Owner
+from stores.positions import Positions, Snapshot, positions_after, snapshot_of
 
-LOG = "_lethe/log/"
+__all__ = [
+    "ABANDONED",
+    "COMPACT",
+    "ERASE",
+    "LOG",
+    "STREAM",
+    "SUPPRESS",
+    "Commit",
+    "DataFile",
+    "DeliveryLog",
+    "FilesTaken",
+    "Owner",
+    "Positions",
+    "Recovery",
+    "Run",
+    "SourceTaken",
+    "new_run_id",
+    "staging_name",
+]
+
 RUNS = "_lethe/runs/"
 SNAPSHOTS = "_lethe/positions/"
 
-ABANDONED = "abandoned"
-"""The kind of a log entry without files: its run ended before it could commit."""
-
-STREAM = "stream"
-"""The kind of a commit of a run that reads a stream without end."""
-
-VERSION = 1
 SNAPSHOT_EVERY = 50
 """Commits between two snapshots of all positions, which bound what a start has to read."""
 
@@ -67,93 +95,6 @@ CLOCKS_DIFFER = timedelta(minutes=15)
 _AREA_TIME = "%Y%m%dT%H"
 _AREA_KEPT = timedelta(hours=2)
 """How long after its beginning an hour's staging area may hold what is yet to be committed."""
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A file of a commit. ``earliest`` and ``latest`` are event times in epoch microseconds.
-
-    ``index`` says where the hashes of its subjects are; None if they were not gathered.
-    """
-
-    partition: Partition
-    format: str
-    codec: str
-    rows: int
-    earliest: int | None
-    latest: int | None
-    fingerprint: str | None
-    staged: StagedObject
-    index: IndexRef | None = None
-
-    @property
-    def path(self) -> str:
-        return self.staged.key
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One delivery, as the log keeps it.
-
-    ``counts`` is ``schemas.delivery.summary``; ``removed`` are the paths of files that this
-    commit takes out of the lake: dead letters that were replayed. ``shards`` are stretches that are
-    delivered wholly from now on; ``streamed`` says of which portions more is delivered.
-
-    Of an erasure ``erased`` says what was replaced under its own name: the new content is among
-    ``files``, and what had none left among ``removed``; ``erasure`` is the id that its entries
-    share. ``indexes`` hold the subject indexes of the files. ``suppressed`` begins a suppression,
-    and ``knows`` is the number of the newest one that the files' writers heeded. ``cleansed`` are
-    the commits out of which late rows of suppressed subjects were taken.
-    """
-
-    number: int
-    run_id: str
-    kind: str
-    committed_at: datetime
-    files: tuple[DataFile, ...]
-    sources: tuple[SourcePosition, ...]
-    counts: dict[str, Any]
-    removed: tuple[str, ...] = ()
-    version: int = VERSION
-    shards: tuple[ShardRange, ...] = ()
-    streamed: tuple[Streamed, ...] = ()
-    erasure: str = ""
-    erased: tuple[ErasedFile, ...] = ()
-    indexes: tuple[StagedObject, ...] = ()
-    suppressed: SuppressionRef | None = None
-    knows: int = 0
-    cleansed: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Owner:
-    """The process that a run belongs to. ``started`` tells it from a later one of the same pid."""
-
-    host: str
-    pid: int
-    started: str
-
-    @staticmethod
-    def this_process() -> Owner:
-        return Owner.of(os.getpid())
-
-    @staticmethod
-    def of(pid: int) -> Owner:
-        """A process of this machine."""
-        return Owner(socket.gethostname(), pid, _process_start(pid))
-
-    @staticmethod
-    def elsewhere(name: str) -> Owner:
-        """A job of a cluster: its life shows in heartbeats alone. ``name`` is no host's."""
-        return Owner(name, 0, "")
-
-    def is_here(self) -> bool:
-        return self.host == socket.gethostname()
-
-    def is_running(self) -> bool:
-        """Whether the process lives; only for one on this machine."""
-        started = _process_start(self.pid)
-        return bool(started) and started == self.started
 
 
 @dataclass(frozen=True)
@@ -181,35 +122,6 @@ class Recovery:
     """Runs that are alive, or on another machine and not silent for long enough."""
 
 
-@dataclass(frozen=True)
-class Positions:
-    """How far every source, by its URI, has been delivered by commit ``number``.
-
-    ``shards`` are those of streams, by the name that blocks give as their source.
-    """
-
-    number: int
-    sources: Mapping[str, SourcePosition]
-    shards: Mapping[str, ShardState] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    """All positions; of shards in the form of a commit that would lead to them at once."""
-
-    number: int
-    sources: tuple[SourcePosition, ...]
-    shards: tuple[ShardRange, ...] = ()
-    streamed: tuple[Streamed, ...] = ()
-
-
-class SourceTaken(LakeError):
-    """Another delivery has committed the same part of the same source meanwhile."""
-
-    code = "source_taken"
-    http_status = 409
-
-
 class DeliveryLog:
     """The log of one lake."""
 
@@ -225,30 +137,24 @@ class DeliveryLog:
 
     def commits(self, after: int = 0) -> Iterator[Commit]:
         """Commits with a number above ``after``, in order. Raises ``LakeError`` on a bad one."""
-        start = _log_key(after) if after else ""
+        start = log_key(after) if after else ""
         for info in self._store.list(LOG, start_after=start):
-            yield _decode(info.key, self._store.read(info.key), Commit)
+            yield decode_as(Commit, info.key, self._store.read(info.key))
 
     def last_number(self) -> int:
         """The number of the newest commit, 0 if there is none."""
         snapshot = self._snapshot()
         number = 0 if snapshot is None else snapshot.number
-        start = _log_key(number) if number else ""
+        start = log_key(number) if number else ""
         for info in self._store.list(LOG, start_after=start):
-            number = _number_of(info.key)
+            number = number_of(info.key)
         return number
 
     def positions(self) -> Positions:
         """How far every source has been delivered. Raises ``LakeError`` on a bad log entry."""
-        snapshot = self._snapshot() or _Snapshot(0, ())
-        number, sources = snapshot.number, {source.uri: source for source in snapshot.sources}
-        shards: dict[str, ShardState] = {}
-        fold(shards, snapshot.shards, snapshot.streamed)
-        for commit in self.commits(after=number):
-            number = commit.number
-            _advance(sources, commit.sources)
-            fold(shards, commit.shards, commit.streamed)
-        return Positions(number, sources, shards)
+        snapshot = self._snapshot()
+        number = 0 if snapshot is None else snapshot.number
+        return positions_after(snapshot, self.commits(after=number))
 
     def following(self, number: int) -> Iterator[Commit]:
         """Commits after ``number``, in order; cheap to ask for when there are few or none.
@@ -257,12 +163,12 @@ class DeliveryLog:
         """
         while True:
             number += 1
-            key = _log_key(number)
+            key = log_key(number)
             try:
                 content = self._store.read(key)
             except ObjectMissing:
                 return
-            yield _decode(key, content, Commit)
+            yield decode_as(Commit, key, content)
 
     def begin(self, run_id: str, last_commit: int, kind: str = "") -> Run:
         """Leave the run's marker. Call before anything is staged.
@@ -312,7 +218,7 @@ class DeliveryLog:
     def is_open(self, run: Run) -> bool:
         """Whether a run has a marker, and nobody has begun to end it."""
         try:
-            marker = _decode(_run_key(run.run_id), self._store.read(_run_key(run.run_id)), Run)
+            marker = decode_as(Run, _run_key(run.run_id), self._store.read(_run_key(run.run_id)))
         except ObjectMissing:
             return False
         return not marker.is_ending
@@ -327,7 +233,9 @@ class DeliveryLog:
 
         Called again for a run that has committed already, it returns that commit. Raises
         ``SourceTaken`` if another delivery has covered one of its sources since the commit that
-        ``run`` began from, and ``LakeError`` if the run was taken for dead meanwhile.
+        ``run`` began from, ``FilesTaken`` if files that an erasure or a compaction is made of have
+        been replaced since then, and ``LakeError`` if the run was taken for dead meanwhile. After
+        ``FilesTaken`` the run may commit again, less these files.
         """
         self._store.settle(run.run_id)
         commit = self._append(run, draft)
@@ -349,7 +257,7 @@ class DeliveryLog:
             run_id = info.key.removeprefix(RUNS).removesuffix(".json")
             areas = {area for area in areas if _run_of(area) != run_id}
             try:
-                run = _decode(info.key, self._store.read(info.key), Run)
+                run = decode_as(Run, info.key, self._store.read(info.key))
             except ObjectMissing:
                 continue
             result = self._recover_run(run, info.modified, result)
@@ -367,17 +275,19 @@ class DeliveryLog:
 
     def append(self, commit: Commit) -> None:
         """Write an entry under its number. Raises ``ObjectExists`` if that is taken."""
-        self._store.put_if_absent(_log_key(commit.number), msgspec.json.encode(commit))
+        self._store.put_if_absent(log_key(commit.number), msgspec.json.encode(commit))
 
     def _append(self, run: Run, draft: Commit) -> Commit:
         """Write ``draft`` as the run's one entry of the log; the entry it has, if there is one."""
-        number = run.last_commit
+        number, taken = run.last_commit, set[str]()
         while True:
             for other in self.commits(after=number):
                 if other.run_id == run.run_id and other.kind != STREAM:
                     return other
-                _refuse_overlap(draft, other)
+                taken |= _taken_by(other, draft)
                 number = other.number
+            if taken:
+                raise files_taken(run.run_id, taken)
             commit = replace(draft, number=number + 1, committed_at=self._clock())
             try:
                 self.append(commit)
@@ -447,35 +357,29 @@ class DeliveryLog:
     def _backwards(self, down_to: int) -> Iterator[Commit]:
         """Commits from the newest one down to that after ``down_to``."""
         for number in range(self.last_number(), down_to, -1):
-            key = _log_key(number)
-            yield _decode(key, self._store.read(key), Commit)
+            key = log_key(number)
+            yield decode_as(Commit, key, self._store.read(key))
 
     def _publish(self, commit: Commit, gone: Set[str] = frozenset()) -> None:
         self._store.publish(file.staged for file in commit.files if file.path not in gone)
         for path in commit.removed:
             self._store.delete(path)
 
-    def _snapshot(self) -> _Snapshot | None:
+    def _snapshot(self) -> Snapshot | None:
         latest = None
         for info in self._store.list(SNAPSHOTS):
             latest = info
         if latest is None:
             return None
-        return _decode(latest.key, self._store.read(latest.key), _Snapshot)
+        return decode_as(Snapshot, latest.key, self._store.read(latest.key))
 
     def snapshot_if_due(self, commit: Commit) -> None:
         """Write down all positions if so many commits have been made."""
         if commit.number % SNAPSHOT_EVERY:
             return
         positions = self.positions()
-        shards = positions.shards
-        snapshot = _Snapshot(
-            positions.number,
-            tuple(positions.sources.values()),
-            tuple(state.through for state in shards.values() if state.through is not None),
-            _as_streamed(shards),
-        )
-        self._store.put(f"{SNAPSHOTS}{positions.number:020d}.json", msgspec.json.encode(snapshot))
+        key = f"{SNAPSHOTS}{positions.number:020d}.json"
+        self._store.put(key, msgspec.json.encode(snapshot_of(positions)))
 
 
 def staging_name(run_id: str, now: datetime) -> str:
@@ -494,96 +398,16 @@ def _begin_of(area: str) -> datetime:
     return datetime.strptime(area.partition("~")[2], _AREA_TIME).replace(tzinfo=UTC)
 
 
-def _advance(positions: dict[str, SourcePosition], sources: Iterable[SourcePosition]) -> None:
-    for source in sources:
-        known = positions.get(source.uri)
-        ranges = source.ranges if known is None else (*known.ranges, *source.ranges)
-        positions[source.uri] = replace(source, ranges=ranges)
-
-
-def _refuse_overlap(draft: Commit, other: Commit) -> None:
-    mine = {source.uri for source in draft.sources}
-    taken = [source.uri for source in other.sources if source.uri in mine]
-    taken += _shared_shards(draft, other)
-    if taken or set(draft.removed) & set(other.removed):
-        name = taken[0] if taken else "the same dead letters"
-        raise SourceTaken(
-            f"{name}: another delivery committed this as number {other.number} meanwhile; "
-            "nothing was delivered twice: run again for what is new",
-            commit=other.number,
-        )
-
-
-def _shared_shards(draft: Commit, other: Commit) -> list[str]:
-    """Shards of which both deliver some of the same records."""
-    theirs = _delivered_of(other)
-    return [
-        source
-        for source, stretches in _delivered_of(draft).items()
-        if source in theirs and stretches.meets(theirs[source])
-    ]
-
-
-def _delivered_of(commit: Commit) -> dict[str, Stretches]:
-    """Where in shards the records stood of which a commit delivers some."""
-    parts = [stretch for one in commit.streamed for stretch in one.stretches]
-    whole = [Stretch(part.source, part.after, part.last) for part in commit.shards if part.last]
-    return by_source([*parts, *whole])
-
-
-def _as_streamed(states: Mapping[str, ShardState]) -> tuple[Streamed, ...]:
-    return tuple(
-        Streamed(portion, stretches.named(source))
-        for source, state in states.items()
-        for portion, stretches in state.delivered.items()
-    )
-
-
-def _log_key(number: int) -> str:
-    return f"{LOG}{number:020d}.json"
-
-
-def _number_of(key: str) -> int:
-    name = key.removeprefix(LOG).removesuffix(".json")
-    if not name.isdecimal():
-        raise LakeError(f"{key}: is no log entry: its name must be a number and .json")
-    return int(name)
+def _taken_by(other: Commit, draft: Commit) -> set[str]:
+    """Files of a draft that were taken from it. Raises ``SourceTaken`` for one of a delivery."""
+    if replaces(draft):
+        return taken_files(draft, other)
+    refuse_overlap(draft, other)
+    return set()
 
 
 def _run_key(run_id: str) -> str:
     return f"{RUNS}{run_id}.json"
-
-
-def _decode(key: str, content: bytes, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.MsgspecError as error:
-        raise LakeError(f"{key}: is no {kind.__name__.lstrip('_').lower()}: {error}") from error
-
-
-def _process_start(pid: int) -> str:
-    """When a process began, in the kernel's clock ticks; "" if there is none, or it has ended."""
-    try:
-        state, *_, started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:20]
-        # A zombie has ended; it is only that its parent has not asked how.
-        return "" if state in {"Z", "X"} else started
-    except FileNotFoundError:
-        return _process_start_without_proc(pid)
-    except (OSError, ValueError):
-        return ""
-
-
-def _process_start_without_proc(pid: int) -> str:
-    """Where there is no /proc, a living pid is all that can be told."""
-    if Path("/proc/self").exists():
-        return ""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        return "alive"
-    return "alive"
 
 
 def new_run_id(now: datetime) -> str:

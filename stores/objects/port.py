@@ -42,7 +42,8 @@ class StagedObject:
     """A whole object that waits, invisible, for its publication. Plain data: goes into the log.
 
     ``token`` is the adapter's own (a staging path; a multipart upload's id) and ``parts`` the
-    entity tags of the uploaded parts, in order, where the adapter has any.
+    entity tags of the uploaded parts, in order, where the adapter has any. ``etag`` is the entity
+    tag that the published object will have; empty where that cannot be told beforehand.
     """
 
     key: str
@@ -51,6 +52,7 @@ class StagedObject:
     size: int
     sha256: str
     parts: tuple[str, ...] = ()
+    etag: str = ""
 
 
 class StagedWriter(ABC):

@@ -40,7 +40,7 @@ def test_an_error_leaves_a_pipeline_as_it_was_raised(error: LetheError) -> None:
     ("text", "kind", "message"),
     [
         ("schemas.errors.StoreFull: x: no room", StoreFull, "x: no room"),
-        ("stores.log.SourceTaken: s: taken", SourceTaken, "s: taken"),
+        ("stores.log_conflicts.SourceTaken: s: taken", SourceTaken, "s: taken"),
         ("transforms.shards.StreamGap: s: gap", StreamGap, "s: gap"),
         ("runners.engines.errors.EngineUnreachable: no", EngineUnreachable, "no"),
         ("schemas.errors.InputError: a [while running 'B'] [while running 'C']", InputError, "a"),
