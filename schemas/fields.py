@@ -6,6 +6,7 @@ Built from an Avro schema by ``schemas.registry``; everything that is derived fr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -126,7 +127,8 @@ class Field:
 
     ``name`` is the lake's column, ``source`` the attribute's name in the change record.
     ``subject`` is an OpenDSR identity type when the value identifies a data subject; with
-    ``subject_when`` set (``{"channel": "email"}``), only in rows where those columns match.
+    ``subject_when`` set (``{"channel": "email"}``), only in rows where those columns match; of a
+    field within a record these are the fields beside it.
     ``computed`` names the function of ``transforms.compute`` that fills the field.
     ``system`` fields are filled by the pipeline itself and never read from an image.
     """
@@ -170,12 +172,19 @@ class RecordType:
         return next(f for f in self.fields if f.partition)
 
     @property
-    def subject_fields(self) -> tuple[Field, ...]:
-        return tuple(f for f in self.fields if f.subject is not None)
+    def subjects(self) -> tuple[tuple[str, Field], ...]:
+        """The fields that identify a subject, at any depth, each with its path."""
+        return tuple((p, f) for p, f in fields_within(self.fields) if f.subject is not None)
 
     @property
     def pii_fields(self) -> tuple[Field, ...]:
+        """The personal columns; what is personal within a column is in ``personal``."""
         return tuple(f for f in self.fields if f.pii is not None)
+
+    @property
+    def personal(self) -> tuple[tuple[str, Field], ...]:
+        """The fields with personal values, at any depth, each with its path."""
+        return tuple((p, f) for p, f in fields_within(self.fields) if f.pii is not None)
 
     def field(self, name: str) -> Field:
         """The field with this column name. Raises ``KeyError``."""
@@ -183,3 +192,24 @@ class RecordType:
             if candidate.name == name:
                 return candidate
         raise KeyError(name)
+
+
+def fields_within(fields: tuple[Field, ...], prefix: str = "") -> Iterator[tuple[str, Field]]:
+    """Fields and the fields of records in them, each with its path.
+
+    ``contacts[].email`` is a field of the records in a list, and ``{}`` stands for a map's values.
+    """
+    for field in fields:
+        path = prefix + field.name
+        yield path, field
+        yield from _members(field.kind, path)
+
+
+def _members(kind: Kind, path: str) -> Iterator[tuple[str, Field]]:
+    match kind:
+        case ListKind(item, _):
+            yield from _members(item, f"{path}[]")
+        case MapKind(value, _):
+            yield from _members(value, f"{path}{{}}")
+        case RecordKind(_, fields):
+            yield from fields_within(fields, f"{path}.")

@@ -68,7 +68,7 @@ ATTRIBUTES = frozenset(
     "minimum maximum minLength maxLength pattern".split()
 )
 _AVRO_ATTRIBUTES = frozenset("name type doc default order aliases".split())
-_TOP_LEVEL_ONLY = frozenset("partition subject subjectWhen pii scrub computed".split())
+_TOP_LEVEL_ONLY = frozenset("partition scrub computed".split())
 
 _ATTRIBUTE_TYPES: dict[str, type] = {
     **dict.fromkeys("name doc source subject pii scrub computed pattern".split(), str),
@@ -322,7 +322,10 @@ def _nested_fields(documents: list[dict[str, Any]]) -> tuple[Field, ...]:
                 f"nested field {document['name']!r}: only a column of its own can carry "
                 f"{sorted(ignored)}"
             )
-    return _fields(documents, frozenset())
+    fields = _fields(documents, frozenset())
+    for field in fields:
+        _check_subject(field, {sibling.name for sibling in fields})
+    return fields
 
 
 def _decimal(avro: dict[str, Any], field: str) -> DecimalKind:
@@ -344,7 +347,7 @@ def _check_record_type(record_type: RecordType) -> None:
     _check_column_names(record_type)
     for field in record_type.fields:
         _check_field(field)
-        _check_subject_condition(field, {f.name for f in record_type.fields})
+        _check_subject(field, {f.name for f in record_type.fields})
 
 
 def _check_column_names(record_type: RecordType) -> None:
@@ -359,8 +362,6 @@ def _check_column_names(record_type: RecordType) -> None:
 
 
 def _check_field(field: Field) -> None:
-    if field.subject is not None and field.subject not in IDENTITY_TYPES:
-        raise SchemaError(f"field {field.name!r}: {field.subject!r} is no OpenDSR identity type")
     if field.computed is not None and field.computed not in COMPUTED:
         raise SchemaError(f"field {field.name!r}: no computed field is named {field.computed!r}")
     if field.scrub is not Scrub.KEEP and not isinstance(field.kind, StringKind):
@@ -402,9 +403,30 @@ def _check_pattern(name: str, pattern: str) -> None:
         raise SchemaError(f"field {name!r}: pattern: {error}") from error
 
 
-def _check_subject_condition(field: Field, columns: set[str]) -> None:
+def _check_subject(field: Field, columns: set[str]) -> None:
+    """A subject is a text or a whole number, or many, under conditions on ``columns`` beside it."""
     if field.subject_when and field.subject is None:
         raise SchemaError(f"field {field.name!r}: 'subjectWhen' without 'subject'")
+    if field.subject is not None and field.subject not in IDENTITY_TYPES:
+        raise SchemaError(f"field {field.name!r}: {field.subject!r} is no OpenDSR identity type")
+    if field.subject is not None and not isinstance(_innermost(field.kind), _IDENTIFYING):
+        raise SchemaError(
+            f"field {field.name!r}: a subject is a string or a whole number, or a list or map of "
+            "these: give 'subject' to the field that holds the value"
+        )
     missing = sorted({column for column, _ in field.subject_when} - columns)
     if missing:
         raise SchemaError(f"field {field.name!r}: 'subjectWhen' names no column {missing}")
+
+
+_IDENTIFYING = StringKind | EnumKind | IntegerKind
+
+
+def _innermost(kind: Kind) -> Kind:
+    """What a list or map holds in the end; any other kind is that itself."""
+    match kind:
+        case ListKind(item, _):
+            return _innermost(item)
+        case MapKind(value, _):
+            return _innermost(value)
+    return kind

@@ -125,8 +125,8 @@ def _summary(record_type: RecordType) -> dict[str, Any]:
         "type": record_type.name,
         "columns": len(record_type.fields),
         "partition": record_type.partition_field.name,
-        "subject": {field.name: _subject(field) for field in record_type.subject_fields},
-        "personal": {field.name: field.scrub.value for field in record_type.pii_fields},
+        "subject": {path: _subject(field) for path, field in record_type.subjects},
+        "personal": {path: field.scrub.value for path, field in record_type.personal},
         "fingerprint": record_type.fingerprint,
     }
 

@@ -79,4 +79,4 @@ def test_the_readme_speaks_of_every_example() -> None:
 def test_the_shipment_schema_loads() -> None:
     shipment = load_registry(EXAMPLES / "schemas")["shipment"]
     assert shipment.partition_field.name == "updated_at"
-    assert {field.name for field in shipment.subject_fields} == {"user_id", "email"}
+    assert {path for path, _ in shipment.subjects} == {"user_id", "email"}

@@ -38,10 +38,13 @@ from tests.unit.schemas.record_types import (
     array,
     decimal,
     document,
+    mapping,
     record,
     record_type,
     typed,
 )
+
+MAIL = {"name": "mail", "type": "string", "subject": "email"}
 
 
 @pytest.mark.parametrize(
@@ -159,11 +162,22 @@ def test_fingerprint_is_of_the_canonical_form() -> None:
         (decimal(39, 2), {}, "1 to 38 digits"),
         ({"type": "string", "subject": "email"}, {}, "belong beside 'type'"),
         (
-            record("r", {"name": "mail", "type": "string", "subject": "email"}),
+            record("r", {"name": "mail", "type": "string", "pii": "email", "scrub": "hash"}),
             {},
-            r"nested field 'mail': only a column of its own can carry \['subject'\]",
+            r"nested field 'mail': only a column of its own can carry \['scrub'\]",
         ),
-        (array(record("r", {"name": "p", "type": "string", "pii": "phone"})), {}, "nested field"),
+        (
+            record("r", {"name": "mail", "type": "string", "subject": "e-mail"}),
+            {},
+            "field 'mail': 'e-mail' is no OpenDSR identity type",
+        ),
+        (
+            record("r", {**MAIL, "subjectWhen": {"status": "ON"}}),
+            {},
+            r"field 'mail': 'subjectWhen' names no column \['status'\]",
+        ),
+        ("double", {"subject": "email"}, "field 'x': a subject is a string or a whole number"),
+        (array(record("r", MAIL)), {"subject": "email"}, "give 'subject' to the field that holds"),
     ],
 )
 def test_misuse_of_a_field_is_an_error(
@@ -171,6 +185,13 @@ def test_misuse_of_a_field_is_an_error(
 ) -> None:
     with pytest.raises(SchemaError, match=message):
         typed(avro_type, **attributes)
+
+
+def test_subjects_and_personal_values_are_found_at_any_depth() -> None:
+    phones = {"name": "phones", "type": mapping("string"), "pii": "phone"}
+    found = typed(array(record("contact", MAIL, phones)))
+    assert [(path, field.subject) for path, field in found.subjects] == [("x[].mail", "email")]
+    assert [path for path, _ in found.personal] == ["x[].phones"]
 
 
 @pytest.mark.parametrize("name", ["date", "Date"])

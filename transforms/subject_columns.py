@@ -1,0 +1,210 @@
+"""Subject columns: what in a batch of rows identifies a data subject, whichever file it is from.
+
+Which fields those are is said by the record type, at any depth: of ``contacts[].email`` a row has
+many values. The rows may be of another version of the type, or written by someone else: columns
+are found by their names, those that are not there have nothing to say, and text of any of Arrow's
+types, numbers and dictionaries are read as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.dsr import IdentityType
+from schemas.errors import SchemaError
+from schemas.fields import Field, Kind, ListKind, MapKind, RecordKind, RecordType, Scrub
+
+Rows = npt.NDArray[np.int64]
+"""The row of each value; rows come in order."""
+
+
+@dataclass(frozen=True)
+class SubjectColumn:
+    """Values that identify subjects, as text, and the row of each; a null identifies nobody.
+
+    ``rows`` is None if there is one value a row. ``scrub`` says how the values may be held.
+    """
+
+    type: IdentityType
+    scrub: Scrub
+    values: Any
+    rows: Rows | None
+
+
+def subject_columns(record_type: RecordType, batch: pa.RecordBatch) -> Iterator[SubjectColumn]:
+    """The values of a batch that identify subjects.
+
+    Raises ``SchemaError`` naming the column if one is of a type that cannot be read as text: what
+    it holds would be missed.
+    """
+    yield from _of_record(record_type.fields, _by_name(batch.schema, batch.column), None)
+
+
+def subject_column_names(record_type: RecordType, schema: pa.Schema) -> list[str]:
+    """The columns of a file's schema that ``subject_columns`` looks at, in the file's order."""
+    wanted = {
+        name.lower()
+        for field in record_type.fields
+        if holds_subject(field)
+        for name in (field.name, *conditions_of(field))
+    }
+    return [name for name in schema.names if name.lower() in wanted]
+
+
+def holds_subject(field: Field) -> bool:
+    """Whether a field identifies subjects, or a field within it does."""
+    return field.subject is not None or any(map(holds_subject, members_of(field.kind)))
+
+
+def conditions_of(field: Field) -> tuple[str, ...]:
+    """The columns that decide whether a field identifies a subject."""
+    return tuple(name for name, _ in field.subject_when)
+
+
+def members_of(kind: Kind) -> tuple[Field, ...]:
+    """The fields of the record that a kind is, or holds in lists and maps."""
+    match kind:
+        case ListKind(item, _):
+            return members_of(item)
+        case MapKind(value, _):
+            return members_of(value)
+        case RecordKind(_, fields):
+            return fields
+    return ()
+
+
+Columns = Mapping[str, Callable[[], Any]]
+"""Columns by name in small letters, each read when it is asked for."""
+
+
+def _by_name(fields: Any, read: Callable[[int], Any]) -> Columns:
+    """Engines fold the case of names; where two differ in nothing else, the first counts."""
+    names = [field.name.lower() for field in fields]
+    return {names[place]: partial(read, place) for place in reversed(range(len(names)))}
+
+
+def _of_record(
+    fields: tuple[Field, ...], columns: Columns, rows: Rows | None
+) -> Iterator[SubjectColumn]:
+    for field in fields:
+        if field.name.lower() in columns and holds_subject(field):
+            array = columns[field.name.lower()]()
+            if field.subject is not None:
+                yield from _of_field(field, array, columns, rows)
+            yield from _within(field, array, rows)
+
+
+def _of_field(
+    field: Field, array: Any, columns: Columns, rows: Rows | None
+) -> Iterator[SubjectColumn]:
+    if field.subject not in _REQUESTABLE:
+        return
+    met = _where(field, columns)
+    array = _plain(array)
+    kept = array if met is None else pc.if_else(met, array, pa.scalar(None, array.type))
+    values, rows = _flat(kept, rows)
+    yield SubjectColumn(IdentityType(field.subject), field.scrub, _text(field, values), rows)
+
+
+_REQUESTABLE = frozenset(IdentityType)
+"""mParticle has further types; no request can name those."""
+
+
+def _where(field: Field, columns: Columns) -> Any | None:
+    """Where a field's conditions are met; None if that is everywhere.
+
+    A column that the file does not have is no reason to pass a subject over.
+    """
+    met = None
+    for name, value in field.subject_when:
+        if name.lower() not in columns:
+            continue
+        found = pc.equal(_plain(columns[name.lower()]()).cast(pa.string()), value)
+        met = found if met is None else pc.and_(met, found)
+    return met if met is None else pc.fill_null(met, False)
+
+
+def _within(field: Field, array: Any, rows: Rows | None) -> Iterator[SubjectColumn]:
+    members = members_of(field.kind)
+    if not any(map(holds_subject, members)):
+        return
+    records, rows = _flat(array, rows)
+    if not pa.types.is_struct(records.type):
+        raise SchemaError(f"column {field.name!r} is {records.type}, and no record: {_ADVICE}")
+    parts = records.flatten()  # below a null record all are null
+    yield from _of_record(members, _by_name(records.type, parts.__getitem__), rows)
+
+
+_ADVICE = "its subjects cannot be found: rewrite the file to the type's schema, or move it away"
+
+
+def _flat(array: Any, rows: Rows | None) -> tuple[Any, Rows | None]:
+    """The innermost values of lists and maps, and the row of each."""
+    array = _plain(array)
+    while _is_list(array.type):
+        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+        rows = np.repeat(np.arange(len(array)) if rows is None else rows, lengths)
+        array = _plain(array.flatten())
+    return array, rows
+
+
+def _plain(array: Any) -> Any:
+    """Without what only Arrow wraps around values; a map as a list of its values."""
+    if isinstance(array, pa.ExtensionArray):
+        return _plain(array.storage)
+    kind = array.type
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return array.cast(pa.string() if pa.types.is_string_view(kind) else pa.binary())
+    if pa.types.is_dictionary(kind) and pa.types.is_nested(kind.value_type):
+        return _plain(array.dictionary_decode())
+    if pa.types.is_map(kind):
+        entries = array.cast(pa.list_(pa.struct([kind.key_field, kind.item_field])))
+        values = pc.struct_field(entries.values, 1)
+        own = entries.buffers()[:2]
+        shape = pa.list_(kind.item_type)
+        return pa.Array.from_buffers(
+            shape, len(entries), own, offset=entries.offset, children=[values]
+        )
+    return array
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def _text(field: Field, values: Any) -> Any:
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        return _text(field, values.dictionary).take(values.indices)
+    if _is_binary(kind):
+        return _legible(values)
+    if pa.types.is_nested(kind) or pa.types.is_temporal(kind):
+        raise SchemaError(f"column {field.name!r} is {kind}, and no text: {_ADVICE}")
+    return values if pa.types.is_large_string(kind) else values.cast(pa.string())
+
+
+def _is_binary(kind: Any) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+def _legible(values: Any) -> Any:
+    """Bytes as text: some write text without saying so. What is no UTF-8 is replaced."""
+    try:
+        return values.cast(pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        found = (None if v is None else v.decode("utf-8", "replace") for v in values.to_pylist())
+        return pa.array(found, pa.string())
