@@ -20,7 +20,9 @@ from service.openapi import feature
 from service.webhooks.deliver import public_or_refused
 from stores.notify.opening import rules_of
 from stores.outbound import LONGEST_URL, Outbound
+from stores.state.port import AlreadyThere
 from stores.webhooks.keys import WebhookKeys
+from stores.webhooks.port import TooManyWebhooks, WebhookStore
 
 Kind = Literal["dsr", "job", "run"]
 
@@ -115,9 +117,8 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
         known = hooks.get(made.id, Reach(who.organization))
         if known is None:
             public_or_refused(outbound, body.url)
-            _check_room(wiring, made.organization)
-            hooks.add(made)
-        return answer(with_key(known or made), 201)
+            known = _added(hooks, made, wiring.settings.webhooks.max_per_organization)
+        return answer(with_key(known), 201)
 
     @api.get("/v1/webhooks", responses={200: Webhooks})
     def list_webhooks() -> Response:
@@ -170,7 +171,13 @@ def _owner_limit(kinds: list[Kind]) -> str | None:
     return next((owner for owner in owners if owner is not None), None)
 
 
-def _check_room(wiring: Wiring, organization: str) -> None:
-    most = wiring.settings.webhooks.max_per_organization
-    if len(wiring.state.webhooks.find(Reach(organization))) >= most:
-        raise Conflict(f"an organization has {most} webhooks at most: delete one", reason="full")
+def _added(hooks: WebhookStore, made: Webhook, most: int) -> Webhook:
+    """It, or the one that a repeat of this request was faster with. Raises ``Conflict``."""
+    try:
+        hooks.add(made, most)
+    except AlreadyThere:
+        return hooks.get(made.id, Reach(made.organization)) or made
+    except TooManyWebhooks:
+        message = f"an organization has {most} webhooks at most: delete one"
+        raise Conflict(message, reason="full") from None
+    return made

@@ -25,6 +25,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from schemas.errors import StoreError, StoreUnavailable, UsageError
+from stores.state.port import AlreadyThere
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -174,7 +175,7 @@ class Database:
         passing = error.connection_invalidated or isinstance(error, sa.exc.OperationalError)
         kind = StoreUnavailable if passing else StoreError
         if isinstance(error, sa.exc.IntegrityError):
-            reason = "this is there already"
+            kind, reason = AlreadyThere, "this is there already"
         return kind(f"state store {self._name}: {reason}")
 
     def _make_folder(self) -> None:

@@ -17,6 +17,13 @@ from schemas.runs import RunEnd, RunOwner, RunQuery, RunRecord
 from schemas.schedule import Lease, ScheduleEntry
 
 
+class AlreadyThere(StoreError):
+    """There is something of this id already."""
+
+    code = "already_there"
+    http_status = 409
+
+
 class LeaseLost(StoreError):
     """The lease has expired, or somebody else holds it: nothing was written."""
 

@@ -29,14 +29,18 @@ class JobStore(Protocol):
     """
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Keep new jobs, all or none. Raises ``StoreError`` if an id is taken."""
+        """Keep new jobs, all or none.
+
+        Raises ``AlreadyThere`` if an id is taken, also by a job that was deleted.
+        """
 
     def add_once(self, job: Job) -> Job:
         """Keep a new job, unless its organization has one of its kind and fingerprint already.
 
         Returns the job that is there now: this one, or the newest one before that
-        ``Job.stands_for_repeats``. Of several callers at once one adds. Jobs that were added by
-        ``add`` count too, and a job's fingerprint is the one that its run has told.
+        ``Job.stands_for_repeats``. Raises ``AlreadyThere`` as ``add`` does. Of several callers at
+        once one adds. Jobs that were added by ``add`` count too, and a job's fingerprint is the one
+        that its run has told.
         """
 
     def get(self, job_id: str, reach: Reach) -> Job | None:

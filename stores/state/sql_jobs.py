@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +17,7 @@ from stores.state.service_tables import IN_SIGHT, JOB_PARTS, JOBS, UNFINISHED
 from stores.state.sql_outbox import insert_events
 from stores.state.sql_prune import forget
 from stores.state.sql_reach import within
+from stores.state.sql_turns import take_turn
 
 _NEWEST_FIRST = (JOBS.c.created_at.desc(), JOBS.c.id.desc())
 
@@ -143,7 +143,7 @@ def _insert(connection: sa.Connection, jobs: Sequence[Job]) -> None:
 
 
 def _insert_once(connection: sa.Connection, job: Job) -> Job:
-    _one_at_a_time(connection, job)
+    take_turn(connection, job.organization, job.kind, job.fingerprint)
     alike = (
         sa.select(JOBS)
         .where(JOBS.c.organization == job.organization, JOBS.c.kind == job.kind)
@@ -155,14 +155,6 @@ def _insert_once(connection: sa.Connection, job: Job) -> Job:
     if before is None:
         _insert(connection, [job])
     return before or job
-
-
-def _one_at_a_time(connection: sa.Connection, job: Job) -> None:
-    """Have whoever adds the same wait until this transaction has ended; on SQLite all do."""
-    if connection.dialect.name == "postgresql":
-        name = "\0".join((job.organization, job.kind, job.fingerprint)).encode()
-        key = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
 def _report(connection: sa.Connection, job_id: str, progress: PartProgress) -> None:

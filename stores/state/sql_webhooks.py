@@ -11,7 +11,9 @@ from schemas.access import Reach
 from schemas.webhooks import Webhook
 from stores.state.database import Database
 from stores.state.sql_reach import within
+from stores.state.sql_turns import take_turn
 from stores.state.webhook_tables import WEBHOOKS
+from stores.webhooks.port import too_many
 
 
 class SqlWebhooks:
@@ -20,9 +22,18 @@ class SqlWebhooks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, webhook: Webhook) -> None:
+    def add(self, webhook: Webhook, most: int) -> None:
         insert = sa.insert(WEBHOOKS).values(**_columns(webhook))
-        self._database.write(lambda connection: connection.execute(insert))
+        others = sa.select(sa.func.count()).where(WEBHOOKS.c.organization == webhook.organization)
+
+        def work(connection: sa.Connection) -> None:
+            take_turn(connection, "webhooks", webhook.organization)
+            room = most - (connection.scalar(others) or 0)
+            connection.execute(insert)
+            if room <= 0:
+                raise too_many(most)
+
+        self._database.write(work)
 
     def get(self, webhook_id: str, reach: Reach) -> Webhook | None:
         query = sa.select(WEBHOOKS).where(WEBHOOKS.c.id == webhook_id, *_within(reach))

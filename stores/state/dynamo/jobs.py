@@ -27,6 +27,7 @@ from stores.state.dynamo.listing import Listing, due, due_before, listed, listed
 from stores.state.dynamo.outbox import EventLog, events_key
 from stores.state.dynamo.table import MOST_WRITES, DynamoTable, Refused
 from stores.state.dynamo.writes import ABSENT, Write, delete, put, update
+from stores.state.port import AlreadyThere
 
 MOST_AT_ONCE = (MOST_WRITES - 3) // 3
 """How many jobs can be added at once: each is a record, an event, and an id of a fingerprint."""
@@ -61,7 +62,7 @@ class DynamoJobs:
         try:
             self._add(jobs, _added_to_claims(jobs))
         except Refused:
-            raise StoreError("state store: this job is there already") from None
+            raise AlreadyThere("state store: this job is there already") from None
 
     def add_once(self, job: Job) -> Job:
         def attempt() -> Job:
@@ -166,7 +167,7 @@ class DynamoJobs:
             self._add([job], [_claimed(job, known)])
         except Refused as refused:
             if refused.failed[0]:
-                raise StoreError("state store: this job is there already") from None
+                raise AlreadyThere("state store: this job is there already") from None
             raise
 
     def _standing(self, job: Job, claim: Item | None) -> Job | None:

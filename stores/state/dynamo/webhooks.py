@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from schemas.access import Reach
-from schemas.errors import StoreError
 from schemas.webhooks import Webhook
-from stores.state.dynamo.contention import done
+from stores.state.dynamo.contention import contended, done
 from stores.state.dynamo.items import Item, Key, decoded, encoded, joined, key_of, micros, time_of
-from stores.state.dynamo.table import DynamoTable
-from stores.state.dynamo.writes import ABSENT, delete, put
+from stores.state.dynamo.table import DynamoTable, Refused
+from stores.state.dynamo.writes import ABSENT, Write, delete, put, update
+from stores.state.port import AlreadyThere
+from stores.webhooks.port import too_many
 
 _ALL = "webhooks"
 """All are in one partition: there are few."""
@@ -27,9 +28,8 @@ class DynamoWebhooks:
     def __init__(self, table: DynamoTable) -> None:
         self._table = table
 
-    def add(self, webhook: Webhook) -> None:
-        if not done(self._table, [put(_item(webhook), ABSENT)]):
-            raise StoreError("state store: this webhook is there already")
+    def add(self, webhook: Webhook, most: int) -> None:
+        contended(lambda: self._add(webhook, most))
 
     def get(self, webhook_id: str, reach: Reach) -> Webhook | None:
         item = self._table.get(_key(webhook_id))
@@ -53,6 +53,22 @@ class DynamoWebhooks:
     def enabled(self, after: str, limit: int) -> list[Webhook]:
         found = [one for one in self._all() if one.disabled_at is None and one.id > after]
         return found[:limit]
+
+    def _add(self, webhook: Webhook, most: int) -> None:
+        """Add it if nobody of its organization has added one since they were counted."""
+        turn = _turn_of(webhook.organization)
+        known = self._table.get(turn)
+        others = self.find(Reach(webhook.organization))
+        if any(other.id == webhook.id for other in others):
+            raise _there_already()
+        if len(others) >= most:
+            raise too_many(most)
+        try:
+            self._table.transact([put(_item(webhook), ABSENT), _taken(turn, known)])
+        except Refused as refused:
+            if refused.failed[0]:
+                raise _there_already() from None
+            raise
 
     def _all(self) -> list[Webhook]:
         items = self._table.query("#pk = :pk", values={"pk": _ALL})
@@ -94,6 +110,22 @@ def _is_within(webhook: Webhook, reach: Reach) -> bool:
     if reach.organization not in {None, webhook.organization}:
         return False
     return reach.owner in {None, webhook.owner}
+
+
+def _turn_of(organization: str) -> Key:
+    return Key(joined("webhooks-of", organization), "turn")
+
+
+def _taken(turn: Key, known: Item | None) -> Write:
+    """The turn as taken, unless somebody has taken it since it was read."""
+    change, before = "SET #number = :number", 0 if known is None else int(known["number"])
+    if known is None:
+        return update(turn, change, ABSENT, number=1)
+    return update(turn, change, "#number = :before", number=before + 1, before=before)
+
+
+def _there_already() -> AlreadyThere:
+    return AlreadyThere("state store: this webhook is there already")
 
 
 def _item(webhook: Webhook) -> Item:

@@ -187,7 +187,7 @@ def _webhook(wiring: Wiring) -> str:
         place=wiring.state.outbox.newest(),
         of_owner=None,
     )
-    wiring.state.webhooks.add(hook)
+    wiring.state.webhooks.add(hook, 10)
     return hook.id
 
 

@@ -13,10 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from config.dsr import DsrSection
 from dsr.alerts import Alerts
+from dsr.deadline_watch import DeadlineWatch
+from dsr.desk import open_desk
 from dsr.pauses import Pauses
 from schemas.access import Reach
 from schemas.alerts import Alert
+from schemas.audit import AuditDraft
 from schemas.errors import LetheError
 from schemas.events import Event, Topic
 from schemas.webhooks import Webhook
@@ -27,6 +31,7 @@ from stores.state.leadership import Leadership
 from stores.state.sql import SqlState, open_state
 from stores.webhooks.keys import WebhookKeys, signature
 from tests.dsr_memory import MadeKeys, SetClock
+from tests.dsr_requests import a_request
 
 START = datetime(2026, 11, 21, 9, tzinfo=UTC)
 ALL = Reach(None)
@@ -89,7 +94,7 @@ class Office:
             place=self.state.outbox.newest(),
         )
         hook = replace(hook, **changes)  # type: ignore[arg-type]
-        self.state.webhooks.add(hook)
+        self.state.webhooks.add(hook, 10)
         return hook
 
     def happened(self, topic: str, version: int = 1, **changes: object) -> str:
@@ -141,6 +146,21 @@ def test_events_come_in_order_and_once(office: Office) -> None:
     office.delivered()
     office.delivered("deliverer-2")
     assert office.receiver.of(hook.url) == events
+
+
+def test_deadline_that_is_near_is_told_once_though_drains_are_started_again(
+    office: Office,
+) -> None:
+    office.hooked()
+    dsr = a_request(due_at=START + timedelta(days=6))
+    draft = AuditDraft("user-1", "org-1", "dsr.submitted", f"dsr:{dsr.id}")
+    office.state.dsr.add([dsr], [draft])
+    desk = open_desk(DsrSection(), office.state, MadeKeys(), office.clock)
+    for _ in range(3):
+        DeadlineWatch(desk, office.post().alerts, (7, 3), "drain").look()
+        office.delivered()
+    notices = [json.loads(body)["data"].get("notice") for _, body in office.receiver.sent]
+    assert notices == [None, {"kind": "deadline_approaching", "days": 7}]
 
 
 def test_what_happened_before_it_was_registered_is_not_told(office: Office) -> None:

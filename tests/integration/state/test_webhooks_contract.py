@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from schemas.access import Reach
-from schemas.errors import StoreError
 from schemas.webhooks import Webhook
+from stores.state.port import AlreadyThere
+from stores.webhooks.port import TooManyWebhooks
 from tests.integration.state.records import AnyState, Clock
 
 ALL = Reach(None)
 MINE = Reach("org-1")
+MOST = 10
 
 
 def a_webhook(clock: Clock, name: str = "hook-1", **changes: object) -> Webhook:
@@ -31,14 +34,14 @@ def a_webhook(clock: Clock, name: str = "hook-1", **changes: object) -> Webhook:
 
 def test_webhook_is_given_as_it_was_kept(state: AnyState, clock: Clock) -> None:
     hook = a_webhook(clock, rotated_at=clock(), of_owner="user-1")
-    state.webhooks.add(hook)
+    state.webhooks.add(hook, MOST)
     assert state.webhooks.get(hook.id, MINE) == hook
-    with pytest.raises(StoreError):
-        state.webhooks.add(hook)
+    with pytest.raises(AlreadyThere):
+        state.webhooks.add(hook, MOST)
 
 
 def test_webhook_of_others_is_not_there(state: AnyState, clock: Clock) -> None:
-    state.webhooks.add(a_webhook(clock))
+    state.webhooks.add(a_webhook(clock), MOST)
     for others in (Reach("org-2"), Reach("org-1", "user-2")):
         assert state.webhooks.get("hook-1", others) is None
         assert state.webhooks.find(others) == []
@@ -46,9 +49,35 @@ def test_webhook_of_others_is_not_there(state: AnyState, clock: Clock) -> None:
     assert len(state.webhooks.find(ALL)) == 1
 
 
+def test_no_more_than_there_is_room_for_are_added(state: AnyState, clock: Clock) -> None:
+    for name in ("hook-1", "hook-2"):
+        state.webhooks.add(a_webhook(clock, name), 2)
+    with pytest.raises(TooManyWebhooks):
+        state.webhooks.add(a_webhook(clock, "hook-3"), 2)
+    state.webhooks.add(a_webhook(clock, "hook-4", organization="org-2"), 2)
+    state.webhooks.remove("hook-1", MINE)
+    state.webhooks.add(a_webhook(clock, "hook-3"), 2)
+    assert [hook.id for hook in state.webhooks.find(MINE)] == ["hook-2", "hook-3"]
+
+
+def test_of_many_who_add_at_once_only_as_many_do_as_there_is_room_for(
+    state: AnyState, clock: Clock
+) -> None:
+    def attempt(number: int) -> bool:
+        try:
+            state.webhooks.add(a_webhook(clock, f"hook-{number}"), 3)
+        except TooManyWebhooks:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(16))) == 3
+    assert len(state.webhooks.find(MINE)) == 3
+
+
 def test_change_is_refused_if_somebody_was_faster(state: AnyState, clock: Clock) -> None:
     hook = a_webhook(clock)
-    state.webhooks.add(hook)
+    state.webhooks.add(hook, MOST)
     changed = state.webhooks.change(replace(hook, place=9, failures=1))
     assert changed == replace(hook, place=9, failures=1, version=2)
     assert state.webhooks.change(replace(hook, place=8)) is None
@@ -57,7 +86,7 @@ def test_change_is_refused_if_somebody_was_faster(state: AnyState, clock: Clock)
 
 def test_removed_webhook_cannot_be_changed(state: AnyState, clock: Clock) -> None:
     hook = a_webhook(clock)
-    state.webhooks.add(hook)
+    state.webhooks.add(hook, MOST)
     assert state.webhooks.remove(hook.id, MINE)
     assert state.webhooks.change(replace(hook, place=9)) is None
     assert state.webhooks.get(hook.id, ALL) is None
@@ -65,8 +94,8 @@ def test_removed_webhook_cannot_be_changed(state: AnyState, clock: Clock) -> Non
 
 def test_enabled_webhooks_come_a_page_at_a_time(state: AnyState, clock: Clock) -> None:
     for name in ("hook-3", "hook-1", "hook-2"):
-        state.webhooks.add(a_webhook(clock, name))
-    state.webhooks.add(a_webhook(clock, "hook-0", disabled_at=clock()))
+        state.webhooks.add(a_webhook(clock, name), MOST)
+    state.webhooks.add(a_webhook(clock, "hook-0", disabled_at=clock()), MOST)
     assert [hook.id for hook in state.webhooks.enabled("", 2)] == ["hook-1", "hook-2"]
     assert [hook.id for hook in state.webhooks.enabled("hook-2", 2)] == ["hook-3"]
 
