@@ -67,6 +67,10 @@ class Outages:
         now, failures = self._clock(), known.failures + 1
         if isinstance(error, Throttled):
             return replace(known, until=now + timedelta(seconds=error.retry_after))
+        if known.until is not None and now < known.until:
+            # It was under way when the pause began. Counted, a moment's trouble of all that are
+            # asked at once would pause a processor for as long as a row of failures does.
+            return known
         if failures < TOLERATED:
             return replace(known, failures=failures)
         pause = self._pauses.drawn(failures - TOLERATED + 1, self._draw)
