@@ -42,7 +42,9 @@ class DsrSection(Section):
     requests that name none. A request is at risk when ``at_risk_days`` or fewer are left. With
     ``plus_addressing`` what follows a ``+`` in an email makes no difference; it is not to be
     changed later, or requests are not found any more. Who a request was about is forgotten
-    ``keep_days`` after it was closed.
+    ``keep_days`` after it was closed. A processor that has said nothing of a request for
+    ``silence_hours`` is asked; the pause grows with the request's age, up to
+    ``longest_silence_hours``.
     """
 
     timezone: str = "UTC"
@@ -50,6 +52,8 @@ class DsrSection(Section):
     at_risk_days: int = Field(default=7, ge=0, le=90)
     plus_addressing: bool = False
     keep_days: int = Field(default=90, ge=1)
+    silence_hours: float = Field(default=1.0, gt=0)
+    longest_silence_hours: float = Field(default=24.0, gt=0)
     risk: RiskSection = RiskSection()
 
     @property

@@ -10,18 +10,21 @@ nothing, nor does anything beside it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+import structlog
 from cryptography.x509 import Certificate
 
-from config.dsr import CallbacksSection
+from config.dsr import CallbacksSection, DsrSection
 from dsr.changing import Decide, Step, change
 from dsr.desk import Desk
+from dsr.pauses import Silence
+from dsr.requests import particulars
 from dsr.trust import Chain, Peer, Trust
 from dsr.verification import (
     CertificateWanted,
@@ -39,10 +42,16 @@ from schemas.opendsr.answers import decode_report
 from schemas.opendsr.model import StatusReport
 from stores.certificates import CertificateSource, fetch_from, read_certificates, system_roots
 from stores.outbound import Outbound
-from stores.subjects import Subjects
+from stores.subjects import SealBroken
 
 LARGEST = 64 * 1024
 """Bytes of a callback's body that are taken."""
+
+
+Seal = Callable[[Dsr, str], bytes | None]
+"""The sealed part of a request with this address of its results; None if it cannot be opened."""
+
+_log = structlog.get_logger()
 
 
 class Outcome(StrEnum):
@@ -68,7 +77,7 @@ def apply(desk: Desk, message: Signed, report: StatusReport, by: Verified) -> Ou
         "body_sha256": hashlib.sha256(message.body).hexdigest(),
         "certificate_sha256": by.fingerprint,
     }
-    decide = _decision(report, by.peer, desk.subjects, evidence)
+    decide = _decision(desk, report, by.peer, evidence)
     try:
         change(desk, report.request_id, Reach(None), f"processor:{by.peer.name}", decide)
     except NotFound:
@@ -78,16 +87,17 @@ def apply(desk: Desk, message: Signed, report: StatusReport, by: Verified) -> Ou
     return Outcome.APPLIED
 
 
-def _decision(
-    report: StatusReport, peer: Peer, subjects: Subjects, evidence: Mapping[str, Any]
-) -> Decide:
+def _decision(desk: Desk, report: StatusReport, peer: Peer, evidence: Mapping[str, Any]) -> Decide:
+    silence = silence_of(desk.section)
+
     def decide(dsr: Dsr, now: datetime) -> Step:
         if not concerns(dsr, peer, report):
             raise NotFound("this request is not at this processor")
         if not takes_further(dsr, report):
             raise _LeftAlone
-        sealed = _with_results(dsr, report, subjects)
-        return Step(replace(advanced(dsr, report, now), sealed=sealed), "told", evidence)
+        found = advanced(dsr, report, silence, now)
+        kept, lost = with_results(found, report.results_url, partial(sealed_with, desk))
+        return Step(kept, "told", {**evidence, **lost})
 
     return decide
 
@@ -114,16 +124,30 @@ def takes_further(dsr: Dsr, report: StatusReport) -> bool:
     return dsr.status.may_become(status)
 
 
-def advanced(dsr: Dsr, report: StatusReport, now: datetime) -> Dsr:
+def advanced(dsr: Dsr, report: StatusReport, silence: Silence, now: datetime) -> Dsr:
     """The request as the report has it. What the report leaves out stays as it is."""
     status = report.status.as_status
-    return replace(
+    told = replace(
         dsr,
         status=status,
         forwarding=_advanced(dsr.forwarding, report),
         parked_reason=None,
         closed_at=now if status.is_final else dsr.closed_at,
     )
+    return heard_of(told, silence, now)
+
+
+def heard_of(dsr: Dsr, silence: Silence, now: datetime) -> Dsr:
+    """A request of which its processor has just said where it is: with the time of the next look.
+
+    That is when ``silence`` is over; at once if the processor is to cancel it; never if it is over.
+    """
+    next_look = None
+    if dsr.status is DsrStatus.SUBMITTED and dsr.cancel_requested_at is not None:
+        next_look = now
+    elif not dsr.status.is_final:
+        next_look = silence.until(dsr.forwarding.tried_at, now)
+    return replace(dsr, forwarding=replace(dsr.forwarding, next_try_at=next_look))
 
 
 def _advanced(known: Forwarding, report: StatusReport) -> Forwarding:
@@ -132,7 +156,6 @@ def _advanced(known: Forwarding, report: StatusReport) -> Forwarding:
         controller_id=known.controller_id or report.controller_id,
         expected_completion_at=report.expected_completion_at or known.expected_completion_at,
         results_count=_first(report.results_count, known.results_count),
-        next_try_at=None,
     )
 
 
@@ -140,12 +163,36 @@ def _first(told: int | None, known: int | None) -> int | None:
     return known if told is None else told
 
 
-def _with_results(dsr: Dsr, report: StatusReport, subjects: Subjects) -> bytes:
-    """Whoever has the address of results has the subject's data: it is kept sealed."""
-    if report.results_url is None or not dsr.sealed:
-        return dsr.sealed
-    particulars = subjects.open(dsr.id, dsr.sealed)
-    return subjects.seal(dsr.id, replace(particulars, results_url=report.results_url))
+def with_results(dsr: Dsr, url: str | None, seal: Seal) -> tuple[Dsr, Mapping[str, Any]]:
+    """The request with the address of its results, and what the audit log is told of it.
+
+    Where the request is counts for more than that address: if it cannot be sealed, it is lost.
+    """
+    if url is None or not dsr.sealed:
+        return dsr, {}
+    sealed = seal(dsr, url)
+    if sealed is None:
+        return dsr, {"results": "lost"}
+    return replace(dsr, sealed=sealed), {}
+
+
+def sealed_with(desk: Desk, dsr: Dsr, results_url: str) -> bytes | None:
+    """The sealed part of a request with this address; None if that part cannot be opened.
+
+    Whoever has the address of results has the subject's data: it is kept nowhere else.
+    """
+    try:
+        about = particulars(desk, dsr)
+    except SealBroken as error:
+        _log.error("the address of results is lost", request=dsr.id, code=error.code)
+        return None
+    return desk.subjects.seal(dsr.id, replace(about, results_url=results_url))
+
+
+def silence_of(section: DsrSection) -> Silence:
+    """For how long a processor may be silent, by the settings."""
+    hour = 3600.0
+    return Silence(section.silence_hours * hour, section.longest_silence_hours * hour)
 
 
 class Receiver:

@@ -1,5 +1,7 @@
 """The drain: has queued requests taken by their processors, oldest first, in order a subject.
 
+What processors have is cancelled there if somebody wants that, and asked about if they are silent.
+
 The requests in the store are the queue: they are there before anybody is told that they are queued.
 Of all processes one drains at a time, by a lease. That is for order and for the processors' sake;
 that each request arrives once rests on what ``forwarding`` writes down before it asks, under the
@@ -43,6 +45,7 @@ from dsr.forwarding import (
     withdrawal,
 )
 from dsr.outages import Outages
+from dsr.polling import inquiry, orphaned
 from dsr.requests import particulars
 from schemas.access import Reach
 from schemas.dsr import Dsr
@@ -69,6 +72,12 @@ ACTOR = "drain"
 _AT_ONCE = 200
 _FURTHER = 5000
 """Requests that one look takes in; more if processors of the first are paused, or are gone."""
+
+_ASKED_AT_ONCE = 50
+"""Requests that are asked about in one round, after what is to be sent: that is not so urgent."""
+
+_PARKED_AT_ONCE = 20
+"""Requests that are parked in one round, for want of a processor: an alert each."""
 
 _RENEWS_WITHIN = 1.0
 _SURE_FOR = 2.0
@@ -171,21 +180,32 @@ class Drain:
     def _due(self) -> list[tuple[Dsr, Callable[[Dsr, str], Talk]]]:
         requests, now = self._post.desk.requests, self._clock()
         rules = self._post.rules
-        cancels = self._some(partial(requests.to_cancel, now))
-        sends = self._some(partial(requests.waiting, now))
+        cancels = self._some(partial(requests.to_cancel, now), _AT_ONCE)
+        sends = self._some(partial(requests.waiting, now), _AT_ONCE)
+        asks = self._some(partial(requests.to_ask_about, now), _ASKED_AT_ONCE)
         return [
             *((dsr, lambda one, _: withdrawal(one, rules)) for dsr in cancels),
             *((dsr, lambda one, name: forwarding(one, name, rules)) for dsr in sends),
+            *((dsr, lambda one, _: inquiry(one, now, rules)) for dsr in asks),
         ]
 
-    def _some(self, look: Callable[[int], Sequence[Dsr]]) -> list[Dsr]:
-        """The oldest that may be asked for; what waits in vain before them is passed over."""
-        found = look(_AT_ONCE)
+    def _some(self, look: Callable[[int], Sequence[Dsr]], most: int) -> list[Dsr]:
+        """The oldest that may be asked for; what waits in vain before them is passed over.
+
+        Behind them some that have no processor any more.
+        """
+        found = look(most)
         askable = [dsr for dsr in found if self._may_be_asked(dsr)]
-        if len(found) == _AT_ONCE > len(askable):
+        orphans = islice((dsr for dsr in found if self._is_orphan(dsr)), _PARKED_AT_ONCE)
+        if len(found) == most > len(askable):
             further = (dsr for dsr in look(_FURTHER) if self._may_be_asked(dsr))
-            askable = list(islice(further, _AT_ONCE))
-        return askable
+            askable = list(islice(further, most))
+        return [*askable, *orphans]
+
+    def _is_orphan(self, dsr: Dsr) -> bool:
+        """Whether it was sent to a processor that the settings do not name any more."""
+        known = dsr.forwarding.processor
+        return known is not None and known not in self._post.routes.by_name
 
     def _may_be_asked(self, dsr: Dsr) -> bool:
         route = self._route(dsr)
@@ -213,15 +233,19 @@ class Drain:
 
     def _one(self, dsr: Dsr, begin: Callable[[Dsr, str], Talk]) -> Outcome:
         """One request, unless its processor was found not to answer meanwhile."""
+        if self._stopping.is_set():
+            return Outcome.LEFT
+        if self._is_orphan(dsr):
+            return self._converse(dsr.id, orphaned(dsr, self._post.rules), dsr, None)
         route = self._route(dsr)
-        if route is None or self._stopping.is_set() or not self._may_be_asked(dsr):
+        if route is None or not self._may_be_asked(dsr):
             return Outcome.LEFT
         try:
             return self._converse(dsr.id, begin(dsr, route.processor.name), dsr, route)
         except LeaseLost:
             return Outcome.LEFT
 
-    def _converse(self, request_id: str, talk: Talk, dsr: Dsr, route: Route) -> Outcome:
+    def _converse(self, request_id: str, talk: Talk, dsr: Dsr, route: Route | None) -> Outcome:
         try:
             said = next(talk)
             while True:
@@ -231,7 +255,7 @@ class Drain:
         _log.info("request handled", request=request_id, outcome=outcome.value)
         return outcome
 
-    def _do(self, said: Said, dsr: Dsr, route: Route) -> Heard:
+    def _do(self, said: Said, dsr: Dsr, route: Route | None) -> Heard:
         match said:
             case Claim(decide):
                 return self._claim(dsr, decide)
@@ -239,6 +263,7 @@ class Drain:
                 return change(self._post.desk, dsr.id, _EVERYWHERE, ACTOR, decide)
             case Tell(alert):
                 return self._post.alerts.tell(alert)
+        assert route is not None, "a request without a processor is asked of nobody"
         return self._ask(said, route)
 
     def _claim(self, dsr: Dsr, decide: Decide) -> Dsr | None:
@@ -324,18 +349,16 @@ def _takes(route: Route, request: SubjectRequest) -> bool:
     return True
 
 
-def sealed_with(desk: Desk, dsr: Dsr, results_url: str) -> bytes:
-    """The sealed part of a request, with the address of its results."""
-    about = particulars(desk, dsr)
-    return desk.subjects.seal(dsr.id, replace(about, results_url=results_url))
-
-
 def _found(dsr: Dsr, route: Route) -> Located:
-    """Where a request is, in whichever region may have it. Raises ``Gone`` if none has it."""
+    """Where a request is, in whichever region may have it. Raises ``Gone`` if none has it.
+
+    What one of them had counts for more than that others never had it.
+    """
+    gone = Gone(f"{route.processor.name}: no region has this request", status=404)
     known = dsr.forwarding.region
     for region in route.regions if known is None else (known,):
         try:
             return Located(region, route.processor.status(dsr.id, region))
-        except Gone:
-            continue
-    raise Gone("no region has this request")
+        except Gone as error:
+            gone = error if error.had_it else gone
+    raise gone

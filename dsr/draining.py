@@ -14,8 +14,9 @@ import structlog
 
 from config.settings import Settings
 from dsr.alerts import Alerts
+from dsr.callbacks import sealed_with, silence_of
 from dsr.desk import DsrState, open_desk
-from dsr.drain import LEASE, LEASE_SECONDS, Drain, Post, Route, Routes, Watch, sealed_with
+from dsr.drain import LEASE, LEASE_SECONDS, Drain, Post, Route, Routes, Watch
 from dsr.forwarding import Outcome, Rules
 from dsr.outages import Outages
 from dsr.pauses import Pauses
@@ -66,6 +67,7 @@ def open_drain(
         max_attempts=section.max_attempts,
         seal=lambda dsr, url: sealed_with(desk, dsr, url),
         settled_after=settled_after(settings),
+        silence=silence_of(settings.dsr),
     )
     post = Post(
         desk=desk,

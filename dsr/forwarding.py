@@ -15,15 +15,15 @@ whose cancelling is asked for is not sent; if it may have arrived, that is found
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 
-from dsr.callbacks import advanced
+from dsr.callbacks import Seal, advanced, heard_of, with_results
 from dsr.changing import Decide, Step
-from dsr.pauses import Draw, Pauses
+from dsr.pauses import Draw, Pauses, Silence
 from schemas.alerts import Alert, AlertKind
 from schemas.dsr import Dsr, DsrStatus, Forwarding
 from schemas.opendsr.model import Acceptance, StatusReport
@@ -57,6 +57,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     PUT_OFF = "put_off"
+    ASKED = "asked"
     PARKED = "parked"
     OVERTAKEN = "overtaken"
     LEFT = "left"
@@ -117,9 +118,6 @@ Said = Claim | Settle | Send | LookUp | Withdraw | Tell
 Heard = Dsr | Accepted | Located | Acceptance | ProcessorError | bool | None
 Talk = Generator[Said, Heard, Outcome]
 
-Seal = Callable[[Dsr, str], bytes]
-"""The sealed part of a request with this address of its results."""
-
 
 @dataclass(frozen=True)
 class Rules:
@@ -133,6 +131,7 @@ class Rules:
     max_attempts: int
     seal: Seal
     settled_after: timedelta = timedelta(minutes=2)
+    silence: Silence = field(default_factory=Silence)
 
 
 def forwarding(dsr: Dsr, processor: str, rules: Rules) -> Talk:
@@ -155,18 +154,22 @@ def forwarding(dsr: Dsr, processor: str, rules: Rules) -> Talk:
 
 
 def withdrawal(dsr: Dsr, rules: Rules) -> Talk:
-    """Have a submitted request cancelled at its processor, while it is pending there."""
+    """Have a submitted request cancelled at its processor, while it is pending there.
+
+    A processor that has no such request (404) will not work it off. One that has it no more (410)
+    may have done so: to call that cancelled would deny an erasure that may have been.
+    """
     answer = yield Withdraw(dsr)
-    if isinstance(answer, Acceptance | Gone):
+    if isinstance(answer, Acceptance) or _has_none(answer):
         yield Settle(_cancelled)
         return Outcome.CANCELLED
-    if isinstance(answer, NotPending | Refused):
+    if isinstance(answer, NotPending | Refused | Gone):
         report = yield LookUp(dsr)
         found = report if isinstance(report, Located) else None
         yield Settle(lambda known, now: _too_late(known, found, rules, now))
         return Outcome.FAILED
     assert isinstance(answer, ProcessorError)
-    yield Settle(lambda known, now: _asked_again_later(known, answer, rules, now))
+    yield Settle(partial(asked_again_later, error=answer, rules=rules))
     return Outcome.PUT_OFF
 
 
@@ -188,8 +191,11 @@ def _recall(dsr: Dsr, rules: Rules) -> Talk:
         yield Settle(lambda known, now: _located(known, answer, rules, now))
         return Outcome.FORWARDED
     assert isinstance(answer, ProcessorError)
+    again = partial(asked_again_later, error=answer, rules=rules)
+    if isinstance(answer, Gone) and answer.had_it:
+        return (yield from parking(dsr, answer, again))
     if not isinstance(answer, Gone):
-        yield Settle(lambda known, now: _asked_again_later(known, answer, rules, now))
+        yield Settle(again)
         return Outcome.PUT_OFF
     settled = yield Settle(lambda known, now: _not_there(known, rules, now))
     is_over = isinstance(settled, Dsr) and settled.status is DsrStatus.CANCELLED
@@ -203,10 +209,24 @@ def _later(dsr: Dsr, before: Forwarding, error: ProcessorError, rules: Rules) ->
     if is_last and not isinstance(error, Throttled):
         told = yield Tell(_parked_alert(dsr, error))
         if told:
-            yield Settle(_while_claimed(dsr, lambda known, _: _parked(left(known), error)))
+            yield Settle(_while_claimed(dsr, lambda known, _: _parked_in_queue(left(known), error)))
             return Outcome.PARKED
     yield Settle(_while_claimed(dsr, lambda known, now: _put_off(left(known), error, rules, now)))
     return Outcome.PUT_OFF
+
+
+def parking(dsr: Dsr, error: ProcessorError, otherwise: Decide) -> Talk:
+    """Leave a request to operators, who are told of it first; ``otherwise`` if they cannot be."""
+    told = yield Tell(_parked_alert(dsr, error))
+    if not told:
+        yield Settle(otherwise)
+        return Outcome.PUT_OFF
+    yield Settle(lambda known, _: _parked(known, error) if known.status is dsr.status else None)
+    return Outcome.PARKED
+
+
+def _has_none(answer: Heard) -> bool:
+    return isinstance(answer, Gone) and not answer.had_it
 
 
 def _earlier(known: Forwarding) -> Earlier | None:
@@ -244,37 +264,35 @@ def _taken_by(accepted: Accepted, rules: Rules) -> Decide:
         known = replace(
             dsr.forwarding,
             region=accepted.region,
-            next_try_at=None,
             controller_id=accepted.controller_id,
             expected_completion_at=(
                 accepted.expected_completion_at or dsr.forwarding.expected_completion_at
             ),
             results_count=accepted.results_count or dsr.forwarding.results_count,
         )
-        taken = _at(replace(dsr, forwarding=known), accepted.status.as_status, now)
+        there = _at(replace(dsr, forwarding=known), accepted.status.as_status, now)
+        taken = heard_of(there, rules.silence, now)
         detail = {"processor": known.processor, "region": known.region, "late": accepted.is_late}
-        return Step(_with_results(taken, accepted.results_url, rules), "forwarded", detail)
+        kept, lost = with_results(taken, accepted.results_url, rules.seal)
+        return Step(kept, "forwarded", {**detail, **lost})
 
     return decide
 
 
 def _located(dsr: Dsr, located: Located, rules: Rules, now: datetime) -> Step:
     """What a request becomes that was found where it was sent."""
-    report = located.report
+    report, silence = located.report, rules.silence
     may = dsr.status.may_become(report.status.as_status)
-    found = advanced(dsr, report, now) if may else dsr
+    found = advanced(dsr, report, silence, now) if may else heard_of(dsr, silence, now)
     there = replace(found, forwarding=replace(found.forwarding, region=located.region))
-    return Step(_with_results(there, report.results_url, rules), "forwarded", {"late": True})
+    kept, lost = with_results(there, report.results_url, rules.seal)
+    return Step(kept, "forwarded", {"late": True, **lost})
 
 
 def _at(dsr: Dsr, status: DsrStatus, now: datetime) -> Dsr:
     if not dsr.status.may_become(status):
         return dsr
     return replace(dsr, status=status, closed_at=now if status.is_final else None)
-
-
-def _with_results(dsr: Dsr, url: str | None, rules: Rules) -> Dsr:
-    return dsr if url is None or not dsr.sealed else replace(dsr, sealed=rules.seal(dsr, url))
 
 
 def _refused(dsr: Dsr, error: ProcessorError, now: datetime) -> Step | None:
@@ -308,9 +326,11 @@ def _put_off(dsr: Dsr, error: ProcessorError, rules: Rules, now: datetime) -> St
     return Step(replace(dsr, forwarding=forwarding), "put_off", {"code": error.code})
 
 
-def _parked(dsr: Dsr, error: ProcessorError) -> Step | None:
-    if dsr.status is not DsrStatus.QUEUED:
-        return None
+def _parked_in_queue(dsr: Dsr, error: ProcessorError) -> Step | None:
+    return _parked(dsr, error) if dsr.status is DsrStatus.QUEUED else None
+
+
+def _parked(dsr: Dsr, error: ProcessorError) -> Step:
     forwarding = replace(dsr.forwarding, next_try_at=None)
     reason = f"{error.code}: {error.message}"
     parked = replace(dsr, parked_reason=reason, forwarding=forwarding)
@@ -348,7 +368,7 @@ def _not_there(dsr: Dsr, rules: Rules, now: datetime) -> Step | None:
     return Step(replace(dsr, forwarding=waiting), "put_off", {"code": "processor_unsettled"})
 
 
-def _asked_again_later(dsr: Dsr, error: ProcessorError, rules: Rules, now: datetime) -> Step | None:
+def asked_again_later(dsr: Dsr, now: datetime, error: ProcessorError, rules: Rules) -> Step | None:
     """What is to be cancelled is asked for until its processor has answered."""
     if dsr.status.is_final:
         return None
@@ -382,6 +402,6 @@ def _parked_alert(dsr: Dsr, error: ProcessorError) -> Alert:
         at=dsr.updated_at,
         resource=f"dsr:{dsr.id}",
         organization=dsr.organization,
-        message="a request could not be forwarded and waits for somebody to have it tried again",
+        message="a request cannot go on and waits for somebody to have it tried again",
         details={"code": error.code, "attempts": dsr.forwarding.attempts},
     )

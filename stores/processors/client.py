@@ -178,7 +178,7 @@ class ProcessorClient:
         try:
             return self._question(lambda: self._ask(asked, request_id, budget), budget)
         except Gone as error:
-            return Absent() if error.details["status"] == 404 else Unknown(error)
+            return Unknown(error) if error.had_it else Absent()
         except ProcessorError as error:
             return Unknown(error)
 

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from schemas.errors import LetheError
 
+_NO_MORE = 410
+
 
 class ProcessorError(LetheError):
     """A call to a processor brought no answer that was hoped for."""
@@ -42,9 +44,14 @@ class Unsupported(Refused):
 
 
 class Gone(ProcessorError):
-    """The processor has no request of this id, or not any more (404, 410)."""
+    """The processor has no request of this id (404), or not any more (410)."""
 
     code = "processor_gone"
+
+    @property
+    def had_it(self) -> bool:
+        """Whether it says that it had the request: then it may have worked it off."""
+        return self.details.get("status") == _NO_MORE
 
 
 class NotPending(ProcessorError):

@@ -7,23 +7,26 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from config.dsr import DsrSection
 from dsr.alerts import Alerts
+from dsr.callbacks import Seal, sealed_with
 from dsr.cancel import cancel
 from dsr.changing import Step, change
 from dsr.desk import Desk, open_desk
-from dsr.drain import LEASE, LEASE_SECONDS, Drain, Post, Route, Routes, Watch, sealed_with
+from dsr.drain import LEASE, LEASE_SECONDS, Drain, Post, Route, Routes, Watch
 from dsr.forwarding import Outcome, Rules, retried
 from dsr.outages import Outages
-from dsr.pauses import Pauses
+from dsr.pauses import Pauses, Silence
 from dsr.submit import Order, Submitter, request_id_of, submit
 from schemas.access import Reach
 from schemas.alerts import Alert
 from schemas.dsr import Dsr, DsrStatus, Identity, IdentityType
+from schemas.errors import StoreError
 from schemas.events import Topic
 from schemas.opendsr.model import Acceptance, Dialect, ProcessingStatus, StatusReport
 from stores.notify.port import NotTold
@@ -38,7 +41,6 @@ from stores.processors.errors import (
 from stores.processors.port import Accepted, Earlier
 from stores.state.leadership import Leadership
 from stores.state.sql import SqlState, open_state
-from stores.subjects import SealBroken
 from tests.dsr_memory import MadeKeys
 
 ALL = Reach(None)
@@ -70,6 +72,7 @@ class CountingProcessor:
     asked: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     fails: ProcessorError | None = None
+    status_fails: ProcessorError | None = None
     fails_for: dict[str, ProcessorError] = field(default_factory=dict)
     reports: dict[str, StatusReport] = field(default_factory=dict)
     dies_before: set[str] = field(default_factory=set)
@@ -101,6 +104,8 @@ class CountingProcessor:
 
     def status(self, request_id: str, region: str) -> StatusReport:
         assert region == "eu"
+        if self.status_fails is not None:
+            raise self.status_fails
         if request_id in self.reports:
             return self.reports[request_id]
         if not self._has(request_id):
@@ -156,6 +161,7 @@ class House:
     notifier: HeardAlerts = field(default_factory=HeardAlerts)
     max_attempts: int = 50
     others: tuple[CountingProcessor, ...] = ()
+    seal: Seal | None = None
 
     @property
     def desk(self) -> Desk:
@@ -172,7 +178,8 @@ class House:
             Pauses(5.0, 300.0),
             lambda low, high: (low + high) / 2,
             self.max_attempts,
-            lambda dsr, url: sealed_with(self.desk, dsr, url),
+            self.seal or partial(sealed_with, self.desk),
+            silence=Silence(3600.0, 86_400.0, lambda low, _: low),
         )
         routes = {one.name: Route(one, ("us", "eu")[1:]) for one in (self.processor, *self.others)}
         post = Post(
@@ -454,20 +461,83 @@ def test_requests_of_a_processor_that_is_gone_hold_up_no_others(house: House) ->
     assert house.processor.arrived == [one]
 
 
+def test_request_whose_processor_is_gone_is_parked_and_told_of(house: House) -> None:
+    house.others = (CountingProcessor("two"),)
+    house.processor.types = frozenset()
+    one = house.submitted("subject")
+    house.drained()
+    house.others = ()
+    house.clock.advance(hours=1)
+    assert house.drained() == {Outcome.PARKED: 1}
+    assert "'two'" in str(house.get(one).parked_reason)
+    assert house.notifier.kinds == ["request_parked"]
+    house.others = (CountingProcessor("two", arrived=[one]),)
+    change(house.desk, one, ALL, "cli", retried)
+    assert house.drained() == {Outcome.ASKED: 1}
+
+
+def test_callback_that_never_comes_is_made_up_for_by_asking(house: House) -> None:
+    one = house.submitted("subject")
+    house.drained()
+    assert house.drained() == {}
+    house.processor.reports[one] = StatusReport(one, ProcessingStatus.COMPLETED, "controller")
+    house.clock.advance(minutes=59)
+    assert house.drained() == {}
+    house.clock.advance(minutes=1)
+    assert house.drained() == {Outcome.ASKED: 1}
+    assert house.status(one) == "completed"
+
+
+def test_processor_is_asked_less_and_less_often(house: House) -> None:
+    house.submitted("subject")
+    house.drained()
+    house.processor.asked.clear()
+    for _ in range(7 * 24):
+        house.clock.advance(hours=1)
+        house.drained()
+    assert len(house.processor.asked) == 11  # after 1, 2, 4, 8, 16 and 32 hours, then daily
+
+
+def test_processor_that_is_down_is_not_asked_about_every_request(house: House) -> None:
+    for n in range(30):
+        house.submitted(f"subject-{n}")
+    house.drained()
+    house.clock.advance(hours=1)
+    house.processor.status_fails = Unreachable("down")
+    with closing(house.drain()) as drain:
+        done = drain.round()
+    assert done is not None
+    assert 0 < done[Outcome.PUT_OFF] < 10
+
+
+def test_asking_is_bounded_a_round_and_comes_after_what_is_to_be_sent(house: House) -> None:
+    ids = [house.submitted(f"subject-{n}") for n in range(60)]
+    house.drained()
+    house.clock.advance(hours=1)
+    sent = house.submitted("another")
+    assert house.drained() == {Outcome.FORWARDED: 1, Outcome.ASKED: 50}
+    assert house.drained() == {Outcome.ASKED: 10}
+    assert {house.status(one) for one in (*ids, sent)} == {"submitted"}
+
+
 def test_request_that_cannot_be_kept_does_not_keep_deadlines_from_being_told(
     house: House,
 ) -> None:
-    def lost(dsr: Dsr, _: datetime) -> Step:
+    def sent(dsr: Dsr, _: datetime) -> Step:
         there = replace(dsr.forwarding, processor="one", tried_at=START)
-        changed = replace(dsr, sealed=b"of a lost key", forwarding=there)
-        return Step(replace(changed, cancel_requested_at=START), "cancel_requested")
+        changed = replace(dsr, forwarding=there, cancel_requested_at=START)
+        return Step(changed, "cancel_requested")
+
+    def not_kept(_: Dsr, __: str) -> bytes:
+        raise StoreError("the store says no")
 
     one = house.submitted("subject")
-    change(house.desk, one, ALL, "user-1", lost)
+    change(house.desk, one, ALL, "user-1", sent)
     told = StatusReport(one, ProcessingStatus.COMPLETED, "c", results_url="https://one.example")
     house.processor.reports[one] = told
     house.clock.advance(days=29)
-    with pytest.raises(SealBroken):
+    house.seal = not_kept
+    with pytest.raises(StoreError):
         house.drained()
     assert "deadline_at_risk" in house.notifier.kinds
 

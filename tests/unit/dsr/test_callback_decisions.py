@@ -115,6 +115,26 @@ def test_what_is_left_out_stays(office: Office) -> None:
     assert (forwarding.expected_completion_at, forwarding.results_count) == (expected, 0)
 
 
+def test_callback_counts_although_the_seal_is_broken_and_the_audit_log_says_so(
+    office: Office,
+) -> None:
+    dsr = kept(office, sealed=b"of a lost key")
+    assert told(office, dsr, "completed", results_url=LINK) is Outcome.APPLIED
+    assert now_of(office, dsr).status is DsrStatus.COMPLETED
+    assert now_of(office, dsr).sealed == dsr.sealed
+    assert office.audit.all[-1].draft.detail["results"] == "lost"
+
+
+def test_request_that_was_heard_of_is_asked_about_after_a_silence(office: Office) -> None:
+    dsr = kept(office)
+    told(office, dsr, "in_progress")
+    next_look = now_of(office, dsr).forwarding.next_try_at
+    assert next_look is not None
+    assert timedelta(hours=1) <= next_look - RECEIVED <= timedelta(hours=1.5)
+    told(office, dsr, "completed")
+    assert now_of(office, dsr).forwarding.next_try_at is None
+
+
 def test_address_of_results_is_kept_sealed(office: Office) -> None:
     desk = office.desk()
     dsr = a_request()

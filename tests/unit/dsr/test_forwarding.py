@@ -291,6 +291,40 @@ def test_submitted_request_is_cancelled_at_its_processor(answer: Heard) -> None:
     assert (run.outcome, run.dsr.status, run.dsr.closed_at) == ("cancelled", "cancelled", NOW)
 
 
+def test_request_that_its_processor_has_no_more_does_not_count_as_cancelled() -> None:
+    """It may have been worked off, and forgotten since."""
+    run = withdrawn(at_processor(), Gone("no more", status=410), Gone("no more", status=410))
+    assert (run.dsr.status, run.dsr.cancel_requested_at) == (DsrStatus.SUBMITTED, None)
+    assert run.actions == ["cancel_refused"]
+
+
+def test_request_to_cancel_that_a_processor_has_no_more_is_parked() -> None:
+    run = forwarded(to_cancel(tried()), Gone("no more", status=410), True)
+    assert (run.outcome, run.dsr.status) == (Outcome.PARKED, DsrStatus.QUEUED)
+
+
+def test_accepted_request_is_asked_about_when_its_processor_is_silent() -> None:
+    next_look = forwarded(a_request(), ACCEPTED).dsr.forwarding.next_try_at
+    assert next_look is not None
+    assert timedelta(hours=1) <= next_look - NOW <= timedelta(hours=1.5)
+
+
+def test_request_that_arrived_although_it_is_to_be_cancelled_is_cancelled_soon() -> None:
+    assert forwarded(to_cancel(tried()), there()).dsr.forwarding.next_try_at == NOW
+
+
+def test_accepted_request_whose_seal_is_broken_is_submitted_and_loses_the_address() -> None:
+    dsr, talk = a_request(), forwarding(a_request(), "one", replace(RULES, seal=lambda *_: None))
+    next(talk)
+    talk.send(dsr)
+    settle = talk.send(replace(ACCEPTED, results_url="https://results.example.com"))
+    assert isinstance(settle, Settle)
+    step = settle.decide(dsr, NOW)
+    assert step is not None
+    assert (step.dsr.status, step.dsr.sealed) == (DsrStatus.SUBMITTED, dsr.sealed)
+    assert step.detail["results"] == "lost"
+
+
 def test_cancelling_is_tried_again_while_the_processor_does_not_answer() -> None:
     run = withdrawn(at_processor(), DOWN)
     assert (run.outcome, run.dsr.status) == (Outcome.PUT_OFF, DsrStatus.SUBMITTED)
