@@ -32,6 +32,8 @@ INSTALL_REQUIRES = [
 
 POSTGRES_REQUIRES = ["psycopg[binary]>=3.3,<4"]
 
+RISK_REQUIRES = ["scikit-learn>=1.7,<2"]
+
 TRACING_REQUIRES = [
     "opentelemetry-exporter-otlp-proto-http>=1.45,<2",
     "opentelemetry-sdk>=1.45,<2",
@@ -51,6 +53,7 @@ SERVICE_REQUIRES = [
 
 TEST_REQUIRES = [
     *POSTGRES_REQUIRES,
+    *RISK_REQUIRES,
     *SERVICE_REQUIRES,
     *TRACING_REQUIRES,
     "avro>=1.12,<2",
@@ -86,6 +89,7 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "postgres": POSTGRES_REQUIRES,
+        "risk": RISK_REQUIRES,
         "service": SERVICE_REQUIRES,
         "test": TEST_REQUIRES,
         "tracing": TRACING_REQUIRES,

@@ -23,8 +23,9 @@ class RiskSection(Section):
     """When a data subject request is held for a reviewer: if its score is ``review_at`` or more.
 
     Requests of a day above so many raise the score: of one subject, of one submitter, and from one
-    source, that is an address. So does an email of one of ``disposable_domains``. With
-    ``four_eyes`` nobody reviews what they submitted.
+    source, that is an address. So does an email of one of ``disposable_domains``, and what is
+    unlike past requests by the ``model``, a file or ``s3://BUCKET/KEY``, that was learned from
+    them. With ``four_eyes`` nobody reviews what they submitted.
     """
 
     review_at: float = Field(default=0.6, gt=0, le=1)
@@ -32,6 +33,7 @@ class RiskSection(Section):
     submitter_per_day: int = Field(default=1000, ge=1)
     source_per_day: int = Field(default=1000, ge=1)
     disposable_domains: tuple[str, ...] = ()
+    model: str | None = Field(default=None, min_length=1)
     four_eyes: bool = True
 
 

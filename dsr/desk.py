@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from config.dsr import DsrSection
 from stores.parameters import ParameterStore
 from stores.state.dsr_port import AuditLog, DsrStore
 from stores.state.service_port import RequestCounters
 from stores.subjects import Subjects
+
+if TYPE_CHECKING:
+    from schemas.risk_model import RiskModel
 
 
 class DsrState(Protocol):
@@ -29,12 +32,16 @@ class DsrState(Protocol):
 
 @dataclass(frozen=True)
 class Desk:
-    """State, keys and rules. ``clock`` gives UTC. For any number of threads."""
+    """State, keys and rules. ``clock`` gives UTC. For any number of threads.
+
+    ``model`` is what was learned of past requests; without one, rules alone judge.
+    """
 
     section: DsrSection
     state: DsrState
     subjects: Subjects
     clock: Callable[[], datetime]
+    model: RiskModel | None = None
 
     @property
     def requests(self) -> DsrStore:
@@ -54,6 +61,8 @@ def open_desk(
     state: DsrState,
     parameters: ParameterStore,
     clock: Callable[[], datetime],
+    model: RiskModel | None = None,
 ) -> Desk:
     """The desk of these settings. Does no I/O."""
-    return Desk(section, state, Subjects(parameters, section.plus_addressing), clock)
+    subjects = Subjects(parameters, section.plus_addressing)
+    return Desk(section, state, subjects, clock, model)

@@ -3,6 +3,9 @@
 Each rule that applies has a weight, and says why. The score is what remains of 1 when every weight
 is taken off, one after the other: 1 - (1 - a)(1 - b) ... So it grows with each rule, and stays
 below 1. By the weights, no rule alone reaches the default threshold of 0.6, and two mostly do.
+
+What was learned from past requests, if anything was, counts as one rule more: a request that is
+unlike them gets the weight that reaches the threshold alone, and the features that make it so.
 """
 
 from __future__ import annotations
@@ -11,17 +14,22 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from math import prod
+from typing import TYPE_CHECKING
 
 from config.dsr import RiskSection
 from schemas.dsr import Dsr, Identity, Risk
 from schemas.identities import domain_of
 from schemas.requests import Tally
 
+if TYPE_CHECKING:
+    from schemas.risk_model import Cause, Judgement
+
 DAY = 24 * 3600
 
 VELOCITY = 0.4
 MISMATCH = 0.5
 DISPOSABLE = 0.35
+UNUSUAL = 0.6
 
 
 @dataclass(frozen=True)
@@ -41,9 +49,9 @@ class _Finding:
     reason: str
 
 
-def assess(signals: Signals, rules: RiskSection) -> Risk:
+def assess(signals: Signals, rules: RiskSection, learned: Judgement | None = None) -> Risk:
     """The score, from 0 to below 1, and the reasons for it. Reasons hold no personal data."""
-    findings = [*_findings(signals, rules)]
+    findings = [*_findings(signals, rules), *_learned_findings(learned)]
     score = 1 - prod(1 - finding.weight for finding in findings)
     return Risk(round(score, 4), tuple(finding.reason for finding in findings))
 
@@ -87,6 +95,18 @@ def _findings(signals: Signals, rules: RiskSection) -> Iterator[_Finding]:
     if signals.identity_mismatch:
         text = "identity_mismatch: an earlier request knows the subject by another identity"
         yield _Finding(MISMATCH, text)
+
+
+def _learned_findings(judgement: Judgement | None) -> Iterator[_Finding]:
+    if judgement is not None and judgement.is_unusual:
+        causes = ", ".join(map(_told, judgement.causes)) or "no feature alone"
+        yield _Finding(UNUSUAL, f"unusual: unlike past requests, by {causes}")
+
+
+def _told(cause: Cause) -> str:
+    low, high = f"{cause.usual.low:.4g}", f"{cause.usual.high:.4g}"
+    usual = low if low == high else f"{low} to {high}"
+    return f"{cause.feature} {cause.value:.4g} (usually {usual})"
 
 
 def _domains(domain: str | None) -> Iterator[str]:

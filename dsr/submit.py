@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from dsr.changing import Step, draft_of
 from dsr.desk import Desk
 from dsr.risk import DAY, Signals, assess, is_disposable, is_mismatched, within_a_day
+from dsr.risk_features import Asked, features_of
 from schemas.access import Reach
 from schemas.deadlines import deadlines
 from schemas.dsr import (
@@ -109,7 +110,9 @@ def _prepared(desk: Desk, order: Order, submitter: Submitter, request_id: str) -
     regulation, asked = regulation_of(order, desk.section.regulation)
     identities = checked_all(order.identities)
     subjects, now = desk.subjects.hashes_of(identities), desk.clock()
-    risk = assess(_signals(desk, identities, subjects, submitter, now), desk.section.risk)
+    at = now.astimezone(desk.section.zone)
+    about = Asked(identities, regulation, asked, order.extensions, at)
+    risk = _risk(desk, _signals(desk, identities, subjects, submitter, now), about)
     due = deadlines(regulation, now, desk.section.zone)
     return Dsr(
         id=request_id,
@@ -126,6 +129,13 @@ def _prepared(desk: Desk, order: Order, submitter: Submitter, request_id: str) -
         sealed=desk.subjects.seal(request_id, Particulars(identities, order.extensions)),
         risk=risk,
     )
+
+
+def _risk(desk: Desk, signals: Signals, asked: Asked) -> Risk:
+    """By the rules, and by what was learned; with the features, for others to be learned from."""
+    features = features_of(signals, asked)
+    learned = None if desk.model is None else desk.model.judge(features)
+    return replace(assess(signals, desk.section.risk, learned), features=features)
 
 
 def _first_status(desk: Desk, risk: Risk) -> DsrStatus:

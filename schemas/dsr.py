@@ -112,10 +112,15 @@ class Particulars:
 
 @dataclass(frozen=True)
 class Risk:
-    """How a request was judged when it came: 0 is harmless, 1 is not; reasons say why."""
+    """How a request was judged when it came: 0 is harmless, 1 is not; reasons say why.
+
+    ``features`` are numbers of what was known then, for later ones to be compared with. They say
+    nothing of who the subject is, and stay when the request is minimised.
+    """
 
     score: float
     reasons: tuple[str, ...] = ()
+    features: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Request
 
 from config.settings import Settings
 from dsr.answers import Signers
 from dsr.callbacks import roots_of
+from dsr.risk_model import open_model
 from runners.runs import state_folder, state_of
 from schemas.access import Principal
 from service.idempotency import Idempotency
@@ -29,6 +31,9 @@ from stores.objects import LocalObjectStore, ObjectStore, S3Settings, open_store
 from stores.parameters import ParameterStore, open_parameters
 from stores.state.service_port import Stores
 
+if TYPE_CHECKING:
+    from schemas.risk_model import RiskModel
+
 Authenticator = Callable[[Request], Principal]
 """Says who makes a request. Raises ``NotAuthenticated``."""
 
@@ -39,7 +44,8 @@ class Wiring:
 
     ``files`` is where uploads and results are, ``clock`` gives UTC. ``closing`` is set when the
     process is asked to end: threads that wait should wait for it, too. ``identify`` says whom a
-    token or an API key stands for, and raises ``NotAuthenticated``.
+    token or an API key stands for, and raises ``NotAuthenticated``. ``model`` is what was learned
+    of past data subject requests, if anything was.
     """
 
     settings: Settings
@@ -54,6 +60,7 @@ class Wiring:
     idempotency: Idempotency
     observer: Observer
     closing: threading.Event = field(default_factory=threading.Event)
+    model: RiskModel | None = None
 
 
 def wire(settings: Settings) -> Wiring:
@@ -82,6 +89,7 @@ def wire(settings: Settings) -> Wiring:
         policy=policy_of(service.limits, pseudonyms),
         idempotency=Idempotency(state.idempotency, pseudonyms, service.idempotency),
         observer=observer,
+        model=open_model(settings.dsr.risk.model, S3Settings.of(settings.s3)),
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="dsr",
-    help="Data subject requests: submit, show, list, cancel, drain, retry, those at risk.",
+    help="Data subject requests: submit, show, list, cancel, drain, retry, at risk, learn.",
     no_args_is_help=True,
 )
 
@@ -68,7 +68,7 @@ def submit_request(
     from schemas.access import Reach, check_names
 
     order = Order(kind, _identities(email, identity or []), _regulation(regulation))
-    with _opened_counter() as counter:
+    with _opened_counter(judging=True) as counter:
         check_names(counter.actor, organization)
         submitter = Submitter(counter.actor, organization, Reach(organization))
         dsr = submit(counter.desk, order, submitter, str(uuid.uuid4()))
@@ -175,6 +175,43 @@ def list_at_risk(
         _print_all(counter.desk, found, as_json)
 
 
+@app.command("learn-risk")
+def learn_risk_command(
+    out: Annotated[
+        str | None,
+        typer.Option("--out", metavar="FILE", help="A path or s3:// (default: dsr.risk.model)."),
+    ] = None,
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=3660, help="How far to look back.")
+    ] = 365,
+    share: Annotated[
+        float,
+        typer.Option("--share", min=0, max=0.5, help="How many of the requests are to be unusual."),
+    ] = 0.005,
+) -> None:
+    """Learn from past requests what is usual, for new ones to be judged by."""
+    from datetime import timedelta
+
+    from config.settings import load_settings
+    from runners.direct import DirectRunner
+    from runners.learn_risk import learn_from
+    from runners.logs import configure_logs
+    from schemas.errors import UsageError
+    from stores.objects import S3Settings
+    from stores.state.sql import utc_now
+
+    settings = load_settings()
+    configure_logs(settings.log_level, form=settings.log_format)
+    to = out or settings.dsr.risk.model
+    if to is None:
+        raise UsageError("where to? set dsr.risk.model, or give --out FILE")
+    since, s3 = timedelta(days=days), S3Settings.of(settings.s3)
+    with DirectRunner(1) as runner:
+        done = learn_from(since, share, to, utc_now(), s3, runner)
+    typer.echo(f"learned from {done.model.requests} of {done.read} requests: {to}")
+    typer.echo(f"sha256 {done.sha256}")
+
+
 @dataclass(frozen=True)
 class _Counter:
     """Where a person stands: the desk behind it, and a name for them that is not their own."""
@@ -184,15 +221,21 @@ class _Counter:
 
 
 @contextmanager
-def _opened_counter() -> Iterator[_Counter]:
+def _opened_counter(judging: bool = False) -> Iterator[_Counter]:
+    """With ``judging``, what comes in is judged by what was learned, too."""
     from config.settings import load_settings
     from dsr.desk import open_desk
+    from dsr.risk_model import open_model
+    from stores.objects import S3Settings
     from stores.parameters import open_parameters
     from stores.state.sql import utc_now
 
     settings = load_settings()
+    model = settings.dsr.risk.model if judging else None
     with opened_state() as state:
-        desk = open_desk(settings.dsr, state, open_parameters(settings.parameters), utc_now)
+        known = (open_parameters(settings.parameters), utc_now)
+        learned = open_model(model, S3Settings.of(settings.s3))
+        desk = open_desk(settings.dsr, state, *known, learned)
         yield _Counter(desk, f"cli:{desk.subjects.pseudonym('actor', getpass.getuser())[:16]}")
 
 

@@ -65,7 +65,8 @@ class DsrPath(BaseModel):
 def blueprint(wiring: Wiring) -> APIBlueprint:
     """The routes."""
     api = feature(KIND, "Data subject requests", "Erasure, access and portability, by deadline.")
-    desk = open_desk(wiring.settings.dsr, wiring.state, wiring.parameters, wiring.clock)
+    known = (wiring.parameters, wiring.clock, wiring.model)
+    desk = open_desk(wiring.settings.dsr, wiring.state, *known)
     intake = Intake(desk, wiring.idempotency, wiring.observer.metrics.count_submission)
     _submitting(api, wiring, intake)
     _looking_up(api, desk)

@@ -44,7 +44,8 @@ class GraphqlAnswer(AnswerModel):
 def blueprint(wiring: Wiring) -> APIBlueprint:
     """The route."""
     api = feature("graphql", "GraphQL", "Data subject requests by GraphQL.")
-    desk = open_desk(wiring.settings.dsr, wiring.state, wiring.parameters, wiring.clock)
+    known = (wiring.parameters, wiring.clock, wiring.model)
+    desk = open_desk(wiring.settings.dsr, wiring.state, *known)
     intake = Intake(desk, wiring.idempotency, wiring.observer.metrics.count_submission)
     schema = schema_of(wiring.settings.service.graphql.introspection)
 

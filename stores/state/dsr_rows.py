@@ -65,7 +65,7 @@ _NESTED = frozenset({"risk", "review", "forwarding", "due_notice"})
 def row_of(dsr: Dsr) -> DsrRow:
     """What is kept of a request."""
     flat = {name: value for name, value in vars(dsr).items() if name not in _NESTED}
-    risk = {"score": dsr.risk.score, "reasons": [*dsr.risk.reasons]}
+    risk = _kept_risk(dsr.risk)
     notice = None if dsr.due_notice is None else {**vars(dsr.due_notice)}
     review = _kept_review(dsr.review)
     return DsrRow(**flat, **vars(dsr.forwarding), risk=risk, review=review, due_notice=notice)
@@ -75,10 +75,15 @@ def dsr_of(row: DsrRow) -> Dsr:
     """The request that was kept so."""
     flat = dict(vars(row))
     forwarding = Forwarding(**{name: flat.pop(name) for name in _FORWARDED})
-    risk = Risk(row.risk["score"], tuple(row.risk["reasons"]))
+    features = row.risk.get("features", {})  # Older rows have none.
+    risk = Risk(row.risk["score"], tuple(row.risk["reasons"]), features)
     notice = None if row.due_notice is None else DueNotice(**row.due_notice)
     nested = {"risk": risk, "review": _review(row.review), "forwarding": forwarding}
     return Dsr(**{**flat, **nested, "due_notice": notice})
+
+
+def _kept_risk(risk: Risk) -> dict[str, Any]:
+    return {**vars(risk), "reasons": [*risk.reasons], "features": {**risk.features}}
 
 
 def _kept_review(review: Review | None) -> dict[str, Any] | None:

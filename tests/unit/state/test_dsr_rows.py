@@ -16,7 +16,8 @@ from stores.state.dynamo.items import decoded, encoded, read_item, written
 
 st.register_type_strategy(datetime, st.datetimes(datetime(1970, 1, 1), timezones=st.just(UTC)))
 TEXTS = st.text(max_size=9)
-RISKS = st.builds(Risk, st.floats(0, 1), st.lists(TEXTS, max_size=2).map(tuple))
+FEATURES = st.dictionaries(st.sampled_from(["hour", "weekday"]), st.floats(0, 9))
+RISKS = st.builds(Risk, st.floats(0, 1), st.lists(TEXTS, max_size=2).map(tuple), FEATURES)
 COUNTS = st.integers(0, 2**31)
 FORWARDED = st.builds(Forwarding, attempts=COUNTS, results_count=st.none() | COUNTS)
 REQUESTS = st.builds(
