@@ -6,10 +6,11 @@ Every file gets its content before it gets its name, so a reader sees the old co
     put_if_absent        _lethe/tmp/<random>  --fsync--link---->  key   (fails if the name is taken)
     stage, publish       _lethe/staging/<run>/<key, quoted>~<random>  --fsync--rename-->  key
 
-``put``, ``put_if_match``, ``publish`` and ``delete`` of one key exclude each other, between
-processes too, by a lock on one of a fixed number of files. A temporary file is locked while its
-writer lives: whoever can lock one has found what a killed process left, and removes it
-(``check_writable`` and ``clear_staging`` look).
+Writing, publishing and deleting one key exclude each other, with a condition or without, between
+processes too, by a lock on one of a fixed number of files; but not what others than Lethe do.
+
+A temporary file is locked while its writer lives: whoever can lock one has found what a killed
+process left, and removes it (``check_writable`` and ``clear_staging`` look).
 
 Needs a file system with hard links, atomic renames and ``flock``. Symbolic links are followed.
 """
@@ -27,6 +28,7 @@ import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -48,7 +50,13 @@ from stores.objects.keys import (
     check_prefix,
     staging_area,
 )
-from stores.objects.port import ObjectInfo, ObjectStore, StagedObject, StagedWriter
+from stores.objects.port import (
+    ObjectInfo,
+    ObjectStore,
+    OldVersions,
+    StagedObject,
+    StagedWriter,
+)
 
 _LOCK_FILES = 64
 _LONGEST_NAME = 200
@@ -99,7 +107,7 @@ class LocalObjectStore(ObjectStore):
                 raise ObjectMissing(f"{path}: there is no such file", key=key) from error
             if etag is not None and _info(key, os.fstat(stream.fileno())).etag != etag:
                 stream.close()
-                raise ObjectChanged(f"{path} was changed by someone else: read it again", key=key)
+                raise _changed(path, key)
             stream.seek(offset)
             return stream
 
@@ -130,15 +138,29 @@ class LocalObjectStore(ObjectStore):
         with _reporting(path), self._locked(key):
             found = self.head(key)
             if found is None or found.etag != etag:
-                raise ObjectChanged(f"{path} was changed by someone else: read it again", key=key)
+                raise _changed(path, key)
             return self._replace(path, key, data)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
         with _reporting(path), self._locked(key):
             if self.head(key) is not None:
-                path.unlink()
-                _sync_folder(path.parent)
+                _remove(path)
+
+    def delete_if_match(self, key: str, etag: str) -> None:
+        path = self._path(key)
+        with _reporting(path), self._locked(key):
+            found = self.head(key)
+            if found is None:
+                return
+            if found.etag != etag:
+                raise _changed(path, key)
+            _remove(path)
+
+    def remove_old_versions(self, key: str) -> OldVersions:
+        """A folder keeps none; what snapshots of its file system keep is out of reach."""
+        check_key(key)
+        return OldVersions()
 
     def stage(self, key: str, run_id: str) -> StagedWriter:
         token = staging_area(run_id) + _staged_name(check_key(key))
@@ -168,6 +190,20 @@ class LocalObjectStore(ObjectStore):
             except FileNotFoundError:
                 self._check_published(staged)
         return target
+
+    def publish_if_match(self, staged: StagedObject, etag: str) -> None:
+        source, target = self._path(staged.token), self._path(staged.key)
+        with _reporting(target), self._locked(staged.key):
+            found = self.head(staged.key)
+            if found is not None and found.etag == staged.etag:
+                return
+            if found is None or found.etag != etag:
+                raise _changed(target, staged.key)
+            try:
+                source.replace(target)
+            except FileNotFoundError as error:
+                raise self._staged_is_gone(staged) from error
+            _sync_folder(target.parent)
 
     def list_staged(self, run_id: str) -> Iterator[StagedObject]:
         area = staging_area(run_id)
@@ -211,10 +247,13 @@ class LocalObjectStore(ObjectStore):
     def _check_published(self, staged: StagedObject) -> None:
         found = self.head(staged.key)
         if found is None or found.size != staged.size:
-            raise ObjectMissing(
-                f"{self._root / staged.key} can not be published: its staged data is gone",
-                key=staged.key,
-            )
+            raise self._staged_is_gone(staged)
+
+    def _staged_is_gone(self, staged: StagedObject) -> ObjectMissing:
+        return ObjectMissing(
+            f"{self._root / staged.key} can not be published: its staged data is gone",
+            key=staged.key,
+        )
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
@@ -273,14 +312,10 @@ class _StagedFile(StagedWriter):
     def close(self) -> StagedObject:
         with _reporting(self._path):
             _make_durable(self._file)
+            # What is renamed keeps its inode and its time, and so its tag.
+            etag = _info("", os.fstat(self._file.fileno())).etag
             self._file.close()
-        return StagedObject(
-            self._staged.key,
-            self._staged.run_id,
-            self._staged.token,
-            self._size,
-            self._digest.hexdigest(),
-        )
+        return replace(self._staged, size=self._size, sha256=self._digest.hexdigest(), etag=etag)
 
     def abort(self) -> None:
         # Closing writes out what is buffered, which is the very data to be dropped.
@@ -404,6 +439,15 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    _sync_folder(path.parent)
+
+
+def _changed(path: Path, key: str) -> ObjectChanged:
+    return ObjectChanged(f"{path} was changed by someone else: read it again", key=key)
 
 
 def _make_durable(file: BinaryIO) -> None:

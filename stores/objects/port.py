@@ -75,6 +75,25 @@ class StagedWriter(ABC):
 
 
 @dataclass(frozen=True)
+class KeptVersion:
+    """An older version that could not be removed, by the store's id of it, and why not.
+
+    ``id`` is empty if the store did not even say which versions there are.
+    """
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class OldVersions:
+    """What became of an object's older versions."""
+
+    removed: int = 0
+    kept: tuple[KeptVersion, ...] = ()
+
+
+@dataclass(frozen=True)
 class SignedPut:
     """Where to PUT an object; all these headers have to be sent."""
 
@@ -162,6 +181,21 @@ class ObjectStore(ABC):
         """Remove; no error if there is nothing to remove."""
 
     @abstractmethod
+    def delete_if_match(self, key: str, etag: str) -> None:
+        """Remove if the object still has ``etag``; no error if there is nothing to remove.
+
+        Raises ``ObjectChanged`` if it has another one.
+        """
+
+    @abstractmethod
+    def remove_old_versions(self, key: str) -> OldVersions:
+        """Remove what a store that keeps versions has kept of ``key``, but not what is there now.
+
+        Of an object that was deleted nothing is left. What the store refuses to remove is named
+        in the answer: held by a lock or a legal hold, or beyond our rights.
+        """
+
+    @abstractmethod
     def stage(self, key: str, run_id: str) -> StagedWriter:
         """Begin an object that will be published under ``key``."""
 
@@ -176,6 +210,15 @@ class ObjectStore(ABC):
         Takes what ``StagedWriter.close`` returned. Raises ``ObjectMissing`` if of one neither the
         staged data nor the published object exists; an object of another size is not the
         published one.
+        """
+
+    @abstractmethod
+    def publish_if_match(self, staged: StagedObject, etag: str) -> None:
+        """Put a staged object in the place of the one that has ``etag``. Idempotent.
+
+        A call after a success, its own or another process's, changes nothing, as long as the object
+        is still the one that was published. Raises ``ObjectChanged`` if the object has another tag
+        or is gone, and ``ObjectMissing`` if the staged data is gone.
         """
 
     @abstractmethod

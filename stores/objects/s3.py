@@ -19,19 +19,22 @@ that run fails with ``ObjectMissing`` and loses no published data. After 5, ``li
 shows the object, and discarding it does it no harm.
 
 Conditional writes need a store that honours ``If-None-Match`` and ``If-Match`` on PutObject (S3
-does since November 2024); ``check_writable`` proves the first.
+does since November 2024); ``check_writable`` proves the first. ``publish_if_match`` and
+``delete_if_match`` look at the object first, and send ``If-Match`` besides. A store that passes it
+over on CompleteMultipartUpload or DeleteObject (S3 does not, since September 2025 for the latter)
+therefore refuses what was changed before, and not what is changed in that very moment.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -43,11 +46,14 @@ from schemas.errors import (
     StoreUnavailable,
 )
 from stores.objects.keys import STAGING, TEMPORARY, check_key, check_prefix, staging_area
-from stores.objects.port import ObjectInfo, ObjectStore, StagedObject, StagedWriter
+from stores.objects.port import ObjectInfo, ObjectStore, OldVersions, StagedObject, StagedWriter
 from stores.objects.presign import S3Presigner
 from stores.objects.s3_client import S3Place, code_of, status_of
-from stores.objects.s3_streams import MultipartWriter, Upload, attempts, open_stream
+from stores.objects.s3_streams import MultipartWriter, Upload, attempts, digest_of, open_stream
+from stores.objects.s3_versions import remove_old_versions
 from stores.objects.settings import S3Settings
+
+T = TypeVar("T")
 
 _PUBLISHERS = 16
 """Objects published at a time: the network is what is waited for."""
@@ -142,6 +148,19 @@ class S3ObjectStore(ObjectStore):
         with self._place.asking(key):
             self._place.client.delete_object(**self._place.target(key))
 
+    def delete_if_match(self, key: str, etag: str) -> None:
+        found = self.head(key)
+        if found is None:
+            return
+        if found.etag != etag:
+            raise self._changed(key)
+        target = self._place.target(key)
+        with suppress(ObjectMissing):
+            self._decided(key, lambda: self._place.client.delete_object(**target, IfMatch=etag))
+
+    def remove_old_versions(self, key: str) -> OldVersions:
+        return remove_old_versions(self._place, key)
+
     def stage(self, key: str, run_id: str) -> StagedWriter:
         attempt = uuid.uuid4().hex
         self._mark(key, run_id, attempt, "")
@@ -167,6 +186,26 @@ class S3ObjectStore(ObjectStore):
                     raise
                 self._check_published(staged)
         self.delete(_marker_of(staged))
+
+    def publish_if_match(self, staged: StagedObject, etag: str) -> None:
+        found = self.head(staged.key)
+        if not self._holds(staged, found):
+            if found is None or found.etag != etag:
+                raise self._changed(staged.key)
+            self._replace(staged, etag)
+        self.delete(_marker_of(staged))
+
+    def _replace(self, staged: StagedObject, etag: str) -> None:
+        try:
+            self._decided(staged.key, lambda: self._complete(staged, IfMatch=etag))
+        except (ObjectChanged, ObjectMissing) as refusal:
+            # It may be botocore's second try at a completion whose answer was lost.
+            found = self.head(staged.key)
+            if self._holds(staged, found):
+                return
+            if found is not None and found.etag == etag:
+                raise self._staged_is_gone(staged) from refusal
+            raise self._changed(staged.key) from refusal
 
     def list_staged(self, run_id: str) -> Iterator[StagedObject]:
         for marker in self.list(staging_area(run_id)):
@@ -194,24 +233,17 @@ class S3ObjectStore(ObjectStore):
         return ObjectInfo(key, len(data), answer["ETag"], _answered_at(answer))
 
     def _put_conditionally(self, key: str, data: bytes, **condition: str) -> ObjectInfo:
-        """Write under ``condition``; again while a concurrent write of the key is undecided."""
+        return self._decided(key, lambda: self._put(key, data, **condition))
+
+    def _decided(self, key: str, write: Callable[[], T]) -> T:
+        """Write under a condition; again while a concurrent write of the key is undecided."""
         try:
             with self._place.asking(key):
-                return attempts(self._place, _Undecided)(
-                    self._put_unless_undecided, key, data, **condition
-                )
+                return attempts(self._place, _Undecided)(_unless_undecided, write)
         except _Undecided as conflict:
             raise StoreUnavailable(
                 f"{self._place.uri(key)}: others write it all the time: try again later", key=key
             ) from conflict
-
-    def _put_unless_undecided(self, key: str, data: bytes, **condition: str) -> ObjectInfo:
-        try:
-            return self._put(key, data, **condition)
-        except ClientError as error:
-            if code_of(error) == "ConditionalRequestConflict":
-                raise _Undecided from error
-            raise
 
     def _if_it_holds(self, key: str, data: bytes) -> ObjectInfo | None:
         """Facts of the object if its content is ``data``.
@@ -243,7 +275,7 @@ class S3ObjectStore(ObjectStore):
             self._abort(key, self._unnamed_uploads(key) - {upload_id})
         return upload_id
 
-    def _complete(self, staged: StagedObject) -> None:
+    def _complete(self, staged: StagedObject, **condition: str) -> None:
         parts = [
             {"PartNumber": number, "ETag": etag} for number, etag in enumerate(staged.parts, 1)
         ]
@@ -251,15 +283,37 @@ class S3ObjectStore(ObjectStore):
             **self._place.target(staged.key),
             UploadId=_upload_of(staged),
             MultipartUpload={"Parts": parts},
+            **condition,
         )
+
+    def _holds(self, staged: StagedObject, found: ObjectInfo | None) -> bool:
+        """Whether what is there is what was staged; read for that if its tag does not tell."""
+        if found is None or found.size != staged.size:
+            return False
+        if staged.etag:
+            return found.etag == staged.etag
+        with (
+            suppress(ObjectMissing, ObjectChanged),
+            self.open(found.key, etag=found.etag) as stream,
+        ):
+            return digest_of(stream) == staged.sha256
+        return False
 
     def _check_published(self, staged: StagedObject) -> None:
         found = self.head(staged.key)
         if found is None or found.size != staged.size:
-            raise ObjectMissing(
-                f"{self._place.uri(staged.key)} can not be published: its staged data is gone",
-                key=staged.key,
-            )
+            raise self._staged_is_gone(staged)
+
+    def _staged_is_gone(self, staged: StagedObject) -> ObjectMissing:
+        return ObjectMissing(
+            f"{self._place.uri(staged.key)} can not be published: its staged data is gone",
+            key=staged.key,
+        )
+
+    def _changed(self, key: str) -> ObjectChanged:
+        return ObjectChanged(
+            f"{self._place.uri(key)} was changed by someone else: read it again", key=key
+        )
 
     def _unnamed_uploads(self, key: str) -> set[str]:
         """Ids of the uploads of ``key`` that no marker names."""
@@ -292,6 +346,15 @@ class S3ObjectStore(ObjectStore):
 
 class _Undecided(Exception):
     """The store cannot tell yet which of several concurrent writes of a key will be first."""
+
+
+def _unless_undecided(write: Callable[[], T]) -> T:
+    try:
+        return write()
+    except ClientError as error:
+        if code_of(error) == "ConditionalRequestConflict":
+            raise _Undecided from error
+        raise
 
 
 @contextmanager

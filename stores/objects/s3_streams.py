@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ from stores.objects.s3_client import S3Place, code_of
 
 MAXIMUM_PARTS = 10_000
 _READ_BUFFER = 256 * 1024
+_MD5 = re.compile('"[0-9a-f]{32}"')
 
 
 def open_stream(place: S3Place, key: str, offset: int, etag: str | None = None) -> BinaryIO:
@@ -38,6 +40,14 @@ def attempts(place: S3Place, wanted: type[Exception]) -> Retrying:
         wait=wait_random_exponential(multiplier=0.2, max=20),
         reraise=True,
     )
+
+
+def digest_of(stream: BinaryIO) -> str:
+    """The SHA-256 of what is left of a stream, in hexadecimal."""
+    digest = hashlib.sha256()
+    while data := stream.read(_READ_BUFFER):
+        digest.update(data)
+    return digest.hexdigest()
 
 
 class _ConnectionCut(Exception):
@@ -125,6 +135,25 @@ class Upload:
     discard: Callable[[StagedObject], None]
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A part that was sent. ``is_md5`` says that its entity tag is the MD5 of its bytes."""
+
+    etag: str
+    is_md5: bool
+
+
+def _etag_of(parts: Sequence[_Part]) -> str:
+    """The entity tag of an object of these parts: the MD5 of theirs, and how many there are.
+
+    Empty where tags are no digests: under a key of KMS, or in a store with tags of its own.
+    """
+    if not all(part.is_md5 and _MD5.fullmatch(part.etag) for part in parts):
+        return ""
+    digests = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
+    return f'"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"'
+
+
 class MultipartWriter(StagedWriter):
     """Sends a part when it is full; at most two are in memory, one filling and one on its way.
 
@@ -137,7 +166,7 @@ class MultipartWriter(StagedWriter):
         self._buffer = bytearray()
         self._digest = hashlib.sha256()
         self._size = 0
-        self._parts: list[Future[str]] = []
+        self._parts: list[Future[_Part]] = []
         self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="s3-upload")
 
     def write(self, data: bytes | memoryview) -> int:
@@ -154,7 +183,11 @@ class MultipartWriter(StagedWriter):
         parts = tuple(part.result() for part in self._parts)
         self._sender.shutdown()
         return replace(
-            self._upload.staged, size=self._size, sha256=self._digest.hexdigest(), parts=parts
+            self._upload.staged,
+            size=self._size,
+            sha256=self._digest.hexdigest(),
+            parts=tuple(part.etag for part in parts),
+            etag=_etag_of(parts),
         )
 
     def abort(self) -> None:
@@ -186,7 +219,7 @@ class MultipartWriter(StagedWriter):
         part, self._buffer = self._buffer, bytearray()
         self._parts.append(self._sender.submit(self._put_part, len(self._parts) + 1, part))
 
-    def _put_part(self, number: int, part: bytearray) -> str:
+    def _put_part(self, number: int, part: bytearray) -> _Part:
         upload = self._upload
         with upload.place.asking(upload.staged.key):
             answer = upload.place.client.upload_part(
@@ -195,7 +228,8 @@ class MultipartWriter(StagedWriter):
                 PartNumber=number,
                 Body=part,
             )
-            return str(answer["ETag"])
+        encryption = answer.get("ServerSideEncryption", "")
+        return _Part(str(answer["ETag"]), encryption in {"", "AES256"})
 
     @property
     def _where(self) -> str:

@@ -14,7 +14,8 @@ from threading import Barrier
 import pytest
 
 from schemas.errors import ObjectChanged, ObjectExists, ObjectMissing, UsageError
-from stores.objects import ObjectInfo, ObjectStore, StagedObject
+from stores.objects import ObjectStore, StagedObject
+from stores.objects.port import OldVersions
 from stores.objects.seekable import open_seekable
 
 RUN, OTHER_RUN = "run-1", "run-2"
@@ -46,7 +47,7 @@ def noise(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
-def race(attempt: Callable[[int], ObjectInfo], refusal: type[Exception]) -> list[int]:
+def race(attempt: Callable[[int], object], refusal: type[Exception]) -> list[int]:
     """Let all racers try at once; the numbers of those who were not refused."""
     start = Barrier(RACERS)
 
@@ -67,6 +68,13 @@ def forgets_uploads(request: pytest.FixtureRequest) -> None:
     """For tests that complete an upload which is gone."""
     if request.node.callspec.params["store"] == "moto":
         pytest.skip("moto answers 500, not NoSuchUpload, when an aborted upload is completed")
+
+
+@pytest.fixture
+def compares_completions(request: pytest.FixtureRequest) -> None:
+    """For tests that complete several uploads under one condition at the same moment."""
+    if request.node.callspec.params["store"] == "moto":
+        pytest.skip("moto passes If-Match of CompleteMultipartUpload over")
 
 
 # --- reading and writing
@@ -323,6 +331,33 @@ def test_etag_changes_with_the_content_however_fast(store: ObjectStore) -> None:
     assert len(etags) == 50
 
 
+def test_delete_if_match_removes_the_version_it_names(store: ObjectStore) -> None:
+    store.delete_if_match("a", store.put("a", b"mine").etag)
+    assert store.head("a") is None
+
+
+def test_delete_if_match_refuses_another_version(store: ObjectStore) -> None:
+    before = store.put("a", b"before")
+    store.put("a", b"theirs")
+    with pytest.raises(ObjectChanged):
+        store.delete_if_match("a", before.etag)
+    assert store.read("a") == b"theirs"
+
+
+def test_delete_if_match_of_nothing_is_no_error(store: ObjectStore) -> None:
+    etag = store.put("a", b"before").etag
+    store.delete("a")
+    store.delete_if_match("a", etag)
+    assert store.head("a") is None
+
+
+def test_an_object_without_versions_has_no_old_ones(store: ObjectStore) -> None:
+    store.put("a", b"before")
+    store.put("a", b"after")
+    assert store.remove_old_versions("a") == OldVersions()
+    assert store.read("a") == b"after"
+
+
 # --- staging and publishing
 
 
@@ -384,6 +419,73 @@ def test_publishing_twice_changes_nothing(store: ObjectStore) -> None:
     store.publish([staged])
     assert store.read("a") == b"data"
     assert keys(store, "_lethe/staging/") == []
+
+
+def test_staged_object_knows_the_etag_it_will_have(store: ObjectStore) -> None:
+    staged = stage(store, "a", noise(6_000_000))
+    store.publish([staged])
+    found = store.head("a")
+    assert found is not None
+    assert found.etag == staged.etag
+
+
+def test_publishing_if_match_replaces_the_version_it_names(store: ObjectStore) -> None:
+    before = store.put("a", b"before")
+    store.publish_if_match(stage(store, "a", b"after"), before.etag)
+    assert store.read("a") == b"after"
+    assert keys(store, "_lethe/staging/") == []
+
+
+def test_publishing_if_match_twice_changes_nothing(store: ObjectStore) -> None:
+    before, staged = store.put("a", b"before"), stage(store, "a", b"after")
+    store.publish_if_match(staged, before.etag)
+    pickle.loads(pickle.dumps(store)).publish_if_match(staged, before.etag)
+    assert store.read("a") == b"after"
+
+
+def test_publishing_if_match_refuses_another_version(store: ObjectStore) -> None:
+    before, staged = store.put("a", b"before"), stage(store, "a", b"after")
+    store.put("a", b"theirs")
+    with pytest.raises(ObjectChanged):
+        store.publish_if_match(staged, before.etag)
+    assert store.read("a") == b"theirs"
+
+
+def test_publishing_if_match_in_the_place_of_a_deleted_object_is_object_changed(
+    store: ObjectStore,
+) -> None:
+    before, staged = store.put("a", b"before"), stage(store, "a", b"after")
+    store.delete("a")
+    with pytest.raises(ObjectChanged):
+        store.publish_if_match(staged, before.etag)
+    assert store.head("a") is None
+
+
+def test_published_again_it_does_not_take_the_place_of_what_followed(store: ObjectStore) -> None:
+    before, staged = store.put("a", b"before"), stage(store, "a", b"after")
+    store.publish_if_match(staged, before.etag)
+    store.put("a", b"newest")
+    with pytest.raises(ObjectChanged):
+        store.publish_if_match(staged, before.etag)
+    assert store.read("a") == b"newest"
+
+
+@pytest.mark.usefixtures("forgets_uploads")
+def test_publishing_if_match_what_was_discarded_is_object_missing(store: ObjectStore) -> None:
+    before, staged = store.put("a", b"before"), stage(store, "a", b"after")
+    store.discard(staged)
+    with pytest.raises(ObjectMissing):
+        store.publish_if_match(staged, before.etag)
+    assert store.read("a") == b"before"
+
+
+@pytest.mark.usefixtures("compares_completions")
+def test_publishing_if_match_has_one_winner(store: ObjectStore) -> None:
+    etag = store.put("a", b"before").etag
+    staged = [stage(store, "a", b"racer %d" % number) for number in range(RACERS)]
+    winners = race(lambda n: store.publish_if_match(staged[n], etag), ObjectChanged)
+    assert len(winners) == 1
+    assert store.read("a") == b"racer %d" % winners[0]
 
 
 def test_another_process_publishes_from_the_log(store: ObjectStore) -> None:

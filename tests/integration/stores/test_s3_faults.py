@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from schemas.errors import (
     AccessDenied,
     ObjectChanged,
     ObjectExists,
+    ObjectMissing,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -134,6 +136,42 @@ def test_put_if_match_knows_its_own_success_despite(fault: Fault, faulty: Faulty
     found = faulty.store.head("a")
     assert found is not None
     assert (faulty.store.read("a"), found.etag) == (b"after", info.etag)
+
+
+@each_fault
+def test_publish_if_match_knows_its_own_success_despite(fault: Fault, faulty: Faulty) -> None:
+    before, staged = faulty.store.put("a", b"before"), stage(faulty.store, "a", BIG)
+    faulty.proxy.inject(fault, method="POST", query="uploadId")
+    faulty.store.publish_if_match(staged, before.etag)
+    assert faulty.store.read("a") == BIG
+    assert (faulty.proxy.injected, faulty.uploads()) == (1, 0)
+
+
+@each_fault
+def test_delete_if_match_knows_its_own_success_despite(fault: Fault, faulty: Faulty) -> None:
+    before = faulty.store.put("a", b"before")
+    faulty.proxy.inject(fault, method="DELETE", path="lake/a")
+    faulty.store.delete_if_match("a", before.etag)
+    assert (faulty.store.head("a"), faulty.proxy.injected) == (None, 1)
+
+
+def test_own_completion_is_known_where_tags_are_no_digests(faulty: Faulty) -> None:
+    before, staged = faulty.store.put("a", b"before"), stage(faulty.store, "a", b"after")
+    untold = replace(staged, etag="")
+    faulty.store.publish_if_match(untold, before.etag)
+    faulty.store.publish_if_match(untold, before.etag)
+    faulty.store.put("a", b"other")
+    with pytest.raises(ObjectChanged):
+        faulty.store.publish_if_match(untold, before.etag)
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "NoSuchUpload"])
+def test_a_refused_replacement_says_who_is_to_blame(faulty: Faulty, code: str) -> None:
+    before, staged = faulty.store.put("a", b"before"), stage(faulty.store, "a", b"after")
+    status = 412 if code == "PreconditionFailed" else 404
+    faulty.proxy.inject(Refuse(status, code), method="POST", query="uploadId")
+    with pytest.raises(ObjectMissing, match="staged data is gone"):
+        faulty.store.publish_if_match(staged, before.etag)
 
 
 def test_undecided_conditional_writes_are_tried_again(faulty: Faulty) -> None:

@@ -11,7 +11,13 @@ from typing import BinaryIO
 
 from schemas.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from stores.objects.keys import staging_area
-from stores.objects.port import ObjectInfo, ObjectStore, StagedObject, StagedWriter
+from stores.objects.port import (
+    ObjectInfo,
+    ObjectStore,
+    OldVersions,
+    StagedObject,
+    StagedWriter,
+)
 
 
 class MemoryStore(ObjectStore):
@@ -80,6 +86,12 @@ class MemoryStore(ObjectStore):
     def delete(self, key: str) -> None:
         self.objects.pop(key, None)
 
+    def delete_if_match(self, key: str, etag: str) -> None:
+        raise NotImplementedError
+
+    def remove_old_versions(self, key: str) -> OldVersions:
+        return OldVersions()
+
     def stage(self, key: str, run_id: str) -> StagedWriter:
         self._staged += 1
         token = f"{staging_area(run_id)}{self._staged}~{key.replace('/', '|')}"
@@ -98,6 +110,9 @@ class MemoryStore(ObjectStore):
             elif one.key not in self.objects:
                 raise ObjectMissing(f"{one.key}: its staged data is gone")
             self._half()
+
+    def publish_if_match(self, staged: StagedObject, etag: str) -> None:
+        raise NotImplementedError
 
     def list_staged(self, run_id: str) -> Iterator[StagedObject]:
         for info in self.list(staging_area(run_id)):
