@@ -5,6 +5,7 @@ Whoever asks is the principal of the request that is being answered.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,11 +34,11 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Intake:
-    """Takes requests in; ``count`` is told of each one's type and what became of it."""
+    """Takes requests in; ``count`` is told of each one's type, what became of it, and seconds."""
 
     desk: Desk
     idempotency: Idempotency
-    count: Callable[[str, str], None]
+    count: Callable[[str, str, float], None]
 
     def once(self, item: NewDsr, submitter: Submitter, attempt: Attempt) -> Response:
         """The answer to a request of its own. Raises what ``submit`` and ``once`` raise."""
@@ -50,12 +51,13 @@ class Intake:
 
     def take(self, item: NewDsr, submitter: Submitter, request_id: str) -> Mapping[str, Any]:
         """The new request as it is shown. Raises what ``submit`` raises."""
+        began = time.perf_counter()
         try:
             dsr = submit(self.desk, item.order(), submitter, request_id)
         except LetheError as error:
-            self.count(item.type, error.code)
+            self.count(item.type, error.code, time.perf_counter() - began)
             raise
-        self.count(item.type, dsr.status.value)
+        self.count(item.type, dsr.status.value, time.perf_counter() - began)
         return shown(dsr, self.desk.clock())
 
 

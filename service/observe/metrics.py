@@ -19,6 +19,11 @@ SECONDS = (
 )  # fmt: skip
 """Bounds of durations; 0.05 is one, so that it can be said which share was faster than 50 ms."""
 
+CHECK_SECONDS = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 10.0,
+)  # fmt: skip
+"""Bounds of checks of callbacks, which take less than a millisecond, or a fetch of certificates."""
+
 BYTES = tuple(float(4**power) for power in range(4, 16))
 """Bounds of sizes, from 256 bytes to 1 GiB."""
 
@@ -87,6 +92,18 @@ class Metrics:
         self._callbacks = self._counter(
             "lethe_dsr_callbacks_total", "Callbacks of processors, by outcome.", ["outcome"]
         )
+        self._checks = self._histogram(
+            "lethe_dsr_certificate_check_duration_seconds",
+            "Time to check a callback's domain, certificate and signature, by result.",
+            ["result"],
+            CHECK_SECONDS,
+        )
+        self._submission_seconds = self._histogram(
+            "lethe_dsr_submission_duration_seconds",
+            "Time to take a data subject request in, by type.",
+            ["type"],
+            SECONDS,
+        )
         self._submissions = self._counter(
             "lethe_dsr_submissions_total",
             "Data subject requests submitted, by type and result.",
@@ -116,9 +133,14 @@ class Metrics:
         """What became of a processor's callback: an ``Outcome``, or the check that it failed."""
         self._callbacks.labels(outcome).inc()
 
-    def count_submission(self, kind: str, result: str) -> None:
+    def count_check(self, result: str, seconds: float) -> None:
+        """How the checks of a callback went: ``good``, or the one that it failed."""
+        self._checks.labels(result).observe(seconds)
+
+    def count_submission(self, kind: str, result: str, seconds: float) -> None:
         """What became of a data subject request: its status, or the code of an error."""
         self._submissions.labels(kind, result).inc()
+        self._submission_seconds.labels(kind).observe(seconds)
 
     def cache_listener(self, cache: str) -> Callable[[str], None]:
         """What a cache of this name tells of its look-ups."""

@@ -46,8 +46,9 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
     )
     desk = open_desk(wiring.settings.dsr, wiring.state, wiring.parameters, wiring.clock)
     outbound = Outbound(rules_of(wiring.settings.outbound))
-    receiver = Receiver(wiring.settings.callbacks, outbound, desk)
-    count = wiring.observer.metrics.count_callback
+    metrics = wiring.observer.metrics
+    receiver = Receiver(wiring.settings.callbacks, outbound, desk, metrics.count_check)
+    count = metrics.count_callback
 
     def receive() -> Response:
         try:

@@ -260,6 +260,19 @@ def test_callbacks_are_counted_by_outcome(client, wiring: Wiring, dsr: Dsr) -> N
     assert [after - known for after, known in zip(counts(), before, strict=True)] == [1, 1, 1]
 
 
+def test_checks_of_callbacks_are_timed_by_result(client, wiring: Wiring, dsr: Dsr) -> None:
+    def counts() -> list[float]:
+        read = wiring.observer.metrics.registry.get_sample_value
+        name = "lethe_dsr_certificate_check_duration_seconds_count"
+        return [read(name, {"result": one}) or 0 for one in ("good", "signature")]
+
+    before = counts()
+    send(client, body_of(dsr.id))
+    send(client, body_of(dsr.id), PKI.self_signed())
+    assert sum(counts()) - sum(before) == 2
+    assert counts()[0] - before[0] == 1
+
+
 def test_same_callback_many_times_at_once_is_applied_once(client, wiring, dsr: Dsr) -> None:
     body = body_of(dsr.id)
     application = client.application
