@@ -2,7 +2,8 @@
 
     LetheError
     ├── UsageError            the caller asked for something that makes no sense   (exit 2)
-    │   └── SchemaError       a record schema cannot be used
+    │   ├── SchemaError       a record schema cannot be used
+    │   └── SecretUnusable    a secret is not set, or none that can be used
     ├── InputError            an input cannot be read, or changed under us         (exit 1)
     │   └── InputMissing      there is nothing there yet (``retryable``)
     ├── LakeError             the lake or its log is not in a usable state         (exit 1)
@@ -66,6 +67,13 @@ class SchemaError(UsageError):
     """A record schema is malformed or asks for what Lethe cannot do."""
 
     code = "bad_schema"
+
+
+class SecretUnusable(UsageError):
+    """A parameter is not set, or cannot be what it is for; ``details["parameter"]`` names it."""
+
+    code = "secret_unusable"
+    http_status = 503
 
 
 class InputError(LetheError):

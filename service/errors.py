@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from werkzeug.exceptions import HTTPException
 
-from schemas.errors import Invalid, LetheError, RequestError, StoreFull
+from schemas.errors import Invalid, LetheError, RequestError, SecretUnusable, StoreFull
 from service.answers import answer
 from service.bootstrap import Wiring
 from service.context import correlation_id
@@ -66,7 +66,7 @@ _RETRY_AFTER = 5
 """Seconds after which to come back when nobody knows better."""
 
 _ROOM_AFTER = 60
-"""Seconds after which to look whether somebody has made room."""
+"""Seconds after which to look whether somebody has made room, or set what was missing."""
 
 
 class ErrorDetail(BaseModel):
@@ -146,11 +146,24 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, LetheError) and error.retryable:
         message = "something that this needs does not answer: try again soon"
         return Fault(503, error.code, message, headers={"Retry-After": str(_RETRY_AFTER)})
+    if isinstance(error, SecretUnusable):
+        return _of_secret(error)
     if isinstance(error, StoreFull):
         message = "there is no room left here to keep this: try again when there is"
         return Fault(503, error.code, message, headers={"Retry-After": str(_ROOM_AFTER)})
     message = "something went wrong here: quote the correlation id when you report it"
     return Fault(500, "internal", message)
+
+
+def _of_secret(error: SecretUnusable) -> Fault:
+    """Names the secret, which the guide does, too, and not where it is kept: that the log says."""
+    name = error.details.get("parameter")
+    which = "that the log names" if name is None else repr(name)
+    message = (
+        "this service lacks a secret that this needs: have its operators set the parameter "
+        f"{which}, then try again"
+    )
+    return Fault(503, error.code, message, headers={"Retry-After": str(_ROOM_AFTER)})
 
 
 def invalid(error: ValidationError, known: frozenset[str]) -> Invalid:

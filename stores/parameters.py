@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.caching import Cacheable
-from schemas.errors import AccessDenied, StoreUnavailable, UsageError
+from schemas.errors import AccessDenied, SecretUnusable, StoreUnavailable
 from stores.caching import Cache, Lookup
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ParameterStore(ABC):
         self._cache = self._new_cache()
 
     def get(self, name: str) -> str:
-        """The value. Raises ``UsageError`` that says how to set it, if there is none."""
+        """The value. Raises ``SecretUnusable`` that says how to set it, if there is none."""
         return self._cache.get(name, lambda: _Parameter(self._look_up(name))).value
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class ParameterStore(ABC):
 
     @abstractmethod
     def _fetch(self, name: str) -> str:
-        """The value as it is now. Raises ``UsageError`` if there is none."""
+        """The value as it is now. Raises ``SecretUnusable`` if there is none."""
 
 
 def _variable(name: str) -> str:
@@ -83,7 +83,9 @@ class EnvironmentParameters(ParameterStore):
 
     def _fetch(self, name: str) -> str:
         variable = _variable(name)
-        raise UsageError(f"the parameter {name!r} is not set: set the variable {variable}")
+        raise SecretUnusable(
+            f"the parameter {name!r} is not set: set the variable {variable}", parameter=name
+        )
 
 
 class FileParameters(ParameterStore):
@@ -141,7 +143,7 @@ class SsmParameters(ParameterStore):
             self._client = self._client or boto3.client("ssm")
             answer = self._client.get_parameter(Name=full, WithDecryption=True)
         except ClientError as error:
-            raise _refusal(full, error.response["Error"]["Code"]) from None
+            raise _refusal(name, full, error.response["Error"]["Code"]) from None
         except BotoCoreError as error:
             kind = type(error).__name__
             raise StoreUnavailable(f"SSM cannot be asked for {full}: {kind}") from None
@@ -158,16 +160,23 @@ def open_parameters(section: ParameterSection) -> ParameterStore:
 
 
 def scrub_key(store: ParameterStore) -> bytes:
-    """The scrubbing key. Raises ``UsageError`` if it is too short to be one."""
+    """The scrubbing key. Raises ``SecretUnusable`` if it is too short to be one."""
     key = store.get(SCRUB_KEY).encode()
     if len(key) < _SHORTEST_KEY:
-        raise UsageError(f"the parameter {SCRUB_KEY!r} must have at least {_SHORTEST_KEY} bytes")
+        raise too_short(SCRUB_KEY, _SHORTEST_KEY)
     return key
 
 
-def _refusal(name: str, code: str) -> Exception:
+def too_short(name: str, least: int) -> SecretUnusable:
+    """The error for a parameter that has fewer bytes than a key needs."""
+    message = f"the parameter {name!r} must have at least {least} bytes"
+    return SecretUnusable(message, parameter=name)
+
+
+def _refusal(name: str, full: str, code: str) -> Exception:
     if code == "ParameterNotFound":
-        return UsageError(f"SSM has no parameter {name}: create it as a SecureString")
+        message = f"SSM has no parameter {full}: create it as a SecureString"
+        return SecretUnusable(message, parameter=name)
     if code in {"AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException"}:
-        return AccessDenied(f"SSM does not allow reading {name}: check the role's rights")
-    return StoreUnavailable(f"SSM did not give {name}: {code}")
+        return AccessDenied(f"SSM does not allow reading {full}: check the role's rights")
+    return StoreUnavailable(f"SSM did not give {full}: {code}")

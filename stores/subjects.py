@@ -24,9 +24,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.dsr import Identity, Particulars
-from schemas.errors import StoreError, UsageError
+from schemas.errors import SecretUnusable, StoreError
 from schemas.identities import normalised
-from stores.parameters import ParameterStore
+from stores.parameters import ParameterStore, too_short
 
 SUBJECT_KEY = "dsr-subject-key"
 SEAL_KEYS = "dsr-seal-keys"
@@ -60,7 +60,7 @@ class _SealKey:
 class Subjects:
     """Hashes and seals. Does no I/O until it is used. For any number of threads.
 
-    Every method may raise ``UsageError`` for a key that is missing or too short, and what the
+    Every method may raise ``SecretUnusable`` for a key that is missing or too short, and what the
     parameter store raises.
     """
 
@@ -111,9 +111,7 @@ class Subjects:
     def _hashed(self, *parts: str) -> str:
         key = self._parameters.get(SUBJECT_KEY).encode()
         if len(key) < _SHORTEST_KEY:
-            raise UsageError(
-                f"the parameter {SUBJECT_KEY!r} must have at least {_SHORTEST_KEY} bytes"
-            )
+            raise too_short(SUBJECT_KEY, _SHORTEST_KEY)
         mac = hmac.new(key, digestmod=hashlib.sha256)
         for part in parts:
             content = part.encode()
@@ -124,9 +122,10 @@ class Subjects:
         text = self._parameters.get(SEAL_KEYS)
         keys = tuple(_SealKey(part.encode()) for part in text.split())
         if not keys or any(len(key.secret) < _SHORTEST_KEY for key in keys):
-            raise UsageError(
+            raise SecretUnusable(
                 f"the parameter {SEAL_KEYS!r} must hold keys of at least {_SHORTEST_KEY} bytes "
-                "each, separated by blanks"
+                "each, separated by blanks",
+                parameter=SEAL_KEYS,
             )
         return keys
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping, Sequence
 
-from schemas.errors import UsageError
-from stores.parameters import ParameterStore
+from stores.parameters import ParameterStore, too_short
 
 PARAMETER = "webhook-key"
 
@@ -23,7 +22,7 @@ _SHORTEST_KEY = 32
 class WebhookKeys:
     """The keys of all webhooks. Does no I/O until it is used. For any number of threads.
 
-    Every method may raise ``UsageError`` for a parameter that is missing or too short.
+    Every method may raise ``SecretUnusable`` for a parameter that is missing or too short.
     """
 
     def __init__(self, parameters: ParameterStore) -> None:
@@ -52,9 +51,7 @@ class WebhookKeys:
     def _master(self) -> bytes:
         key = self._parameters.get(PARAMETER).encode()
         if len(key) < _SHORTEST_KEY:
-            raise UsageError(
-                f"the parameter {PARAMETER!r} must have at least {_SHORTEST_KEY} bytes"
-            )
+            raise too_short(PARAMETER, _SHORTEST_KEY)
         return key
 
 

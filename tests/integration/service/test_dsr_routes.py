@@ -17,7 +17,7 @@ from config.settings import Settings, load_settings
 from schemas.access import Principal, Right, rights_of
 from service.app import create_app
 from service.bootstrap import Wiring
-from stores.parameters import open_parameters
+from stores.parameters import EnvironmentParameters, open_parameters
 from tests.integration.service.principals import ADMIN, OPERATOR, VIEWER, Client, somebody
 
 PRIVACY = somebody("privacy", subject="privacy-1")
@@ -281,6 +281,18 @@ def test_request_whose_key_is_lost_is_shown_without_its_subject(
     assert (seen["status"], seen["identities"]) == ("queued", None)
 
 
+@pytest.mark.parametrize("missing", ["dsr-subject-key", "dsr-seal-keys"])
+def test_request_waits_for_operators_if_a_secret_is_missing(
+    wiring: Wiring, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in {"dsr-subject-key", "dsr-seal-keys"} - {missing}:
+        monkeypatch.setenv("LETHE_" + name.upper().replace("-", "_"), "x" * 32)
+    bare = replace(wiring, parameters=EnvironmentParameters(), authenticate=lambda _: PRIVACY)
+    status, error = refused(create_app(bare).test_client().post("/v1/dsr", json=DELETE))
+    assert (status, error["code"]) == (503, "secret_unusable")
+    assert f"{missing!r}" in error["message"]
+
+
 def test_no_answer_to_those_who_submit_or_list_names_the_subject(privacy: FlaskClient) -> None:
     answers = [privacy.post("/v1/dsr", json=DELETE), privacy.get("/v1/dsr")]
     assert not any("canary" in answer.text or "example.com" in answer.text for answer in answers)
@@ -363,3 +375,4 @@ def test_submissions_are_counted_by_type_and_result(client: Client, privacy: Fla
         ("invalid", "export"),
         ("held", "gdpr_delete"),
     }
+    assert 'lethe_dsr_submission_duration_seconds_count{type="gdpr_delete"} 3.0' in text

@@ -28,6 +28,7 @@ from schemas.errors import (
     LetheError,
     NotAuthenticated,
     RateLimited,
+    SecretUnusable,
     StoreFull,
     StoreUnavailable,
     UsageError,
@@ -108,6 +109,14 @@ def test_store_that_does_not_answer_may_be_asked_again() -> None:
     fault = fault_of(StoreUnavailable("db.internal:5432 refused"))
     assert (fault.status, fault.type, fault.headers) == (503, "unavailable", {"Retry-After": "5"})
     assert "db.internal" not in fault.message
+
+
+def test_secret_that_is_missing_is_a_matter_of_the_operators_and_named() -> None:
+    error = SecretUnusable("SSM has no parameter /lethe/prod/dsr-seal-keys", parameter="seal-keys")
+    fault = fault_of(error)
+    assert (fault.status, fault.code, fault.type) == (503, "secret_unusable", "unavailable")
+    assert "'seal-keys'" in fault.message
+    assert "/lethe/prod" not in fault.message
 
 
 def test_limited_client_is_told_when_to_come_back() -> None:
