@@ -112,6 +112,11 @@ class FaultProxy:
         with self._lock:
             self._rules.append(_Rule(fault, times, matches))
 
+    def relent(self) -> None:
+        """Forget the faults that no request has suffered so far."""
+        with self._lock:
+            self._rules.clear()
+
     def take(self, method: str, url: str, operation: str = "") -> Fault | None:
         """The fault that this request suffers, if any."""
         with self._lock:
