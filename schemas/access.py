@@ -91,17 +91,20 @@ ROLES: Mapping[str, frozenset[Right]] = {
     "submitter": frozenset(
         _rights(
             Scope.OWN,
-            [Resource.ENRICHMENT, Resource.UPLOAD],
+            [Resource.ENRICHMENT],
             [Action.CREATE, Action.READ, Action.CANCEL, Action.DELETE],
         )
+        | _rights(Scope.OWN, [Resource.UPLOAD], [Action.CREATE, Action.READ])
         | _rights(Scope.OWN, [Resource.WEBHOOK], _HOOKS)
     ),
     "operator": frozenset(
         _rights(
             Scope.ORGANIZATION,
-            [Resource.ENRICHMENT, Resource.UPLOAD, Resource.RUN],
+            [Resource.ENRICHMENT],
             [Action.CREATE, Action.READ, Action.CANCEL, Action.DELETE],
         )
+        | _rights(Scope.ORGANIZATION, [Resource.UPLOAD], [Action.CREATE, Action.READ])
+        | _rights(Scope.ORGANIZATION, [Resource.RUN], [Action.READ, Action.CANCEL])
         | _rights(Scope.ORGANIZATION, [Resource.DSR, Resource.LAKE], [Action.READ])
         | _rights(Scope.ORGANIZATION, [Resource.WEBHOOK], _HOOKS)
     ),
