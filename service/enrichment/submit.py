@@ -21,14 +21,20 @@ import msgspec
 
 from config.service import EnrichmentSection
 from schemas.access import Action, Principal, Reach, Resource
-from schemas.errors import TooLarge, Unavailable
+from schemas.errors import Conflict, TooLarge, Unavailable
 from schemas.job_files import OUTPUT_FORMAT, inline_key
 from schemas.jobs import TRACE, Job, JobStatus
 from service.enrichment.uploads import Upload, Uploads
 from stores.objects import ObjectStore
+from stores.state.port import AlreadyThere
 from stores.state.service_port import JobStore
 
 KIND = "enrichment"
+
+_DELETED = (
+    "this request was done before, under this Idempotency-Key, and was deleted since: "
+    "choose a new key to have it done again"
+)
 
 _canonical = msgspec.json.Encoder(order="deterministic")
 
@@ -74,17 +80,18 @@ class Submissions:
     def submit(self, order: Order, asker: Principal, job_id: str) -> Submitted:
         """The job of an order. Repeatable: under an id that is taken already, it is that job.
 
-        Raises ``TooLarge``, ``NotFound`` and ``Conflict`` (see ``Uploads.usable``), ``Forbidden``
-        if ``asker`` may not read what they submit, ``Unavailable`` if no API is configured.
+        Raises ``TooLarge``, ``NotFound`` and ``Conflict`` (see ``Uploads.usable``), ``Conflict``
+        too if that job was deleted, ``Forbidden`` if ``asker`` may not read what they submit,
+        ``Unavailable`` if no API is configured.
         """
-        known = self._jobs.get(job_id, Reach(asker.organization))
-        if known is not None:
-            return Submitted(known, True)
+        known = self._known([job_id], asker)
+        if known:
+            return Submitted(known[0], True)
         job = self._prepared(order, asker, job_id)
-        if order.force:
-            self._jobs.add([job])
-            return Submitted(job, True)
-        there = self._jobs.add_once(job)
+        try:
+            there = self._added(job, order.force)
+        except AlreadyThere:
+            return Submitted(self._all_of([job_id], asker)[0], True)
         if there.id != job.id and order.contacts is not None:
             self._files.delete(job.input_key)
         return Submitted(there, there.id == job.id)
@@ -96,13 +103,38 @@ class Submissions:
 
         Orders are not compared with earlier ones: all or nothing speaks of jobs that are made.
         """
-        known = [self._jobs.get(job_id, Reach(asker.organization)) for job_id in ids]
-        if any(known):
-            return [Submitted(job, True) for job in known if job is not None]
+        if self._known(ids, asker):
+            return [Submitted(job, True) for job in self._all_of(ids, asker)]
         pairs = zip(orders, ids, strict=True)
         jobs = [self._prepared(order, asker, job_id) for order, job_id in pairs]
-        self._jobs.add(jobs)
+        try:
+            self._jobs.add(jobs)
+        except AlreadyThere:
+            jobs = self._all_of(ids, asker)
         return [Submitted(job, True) for job in jobs]
+
+    def _known(self, ids: Sequence[str], asker: Principal) -> list[Job]:
+        """Those that a request before this one has made, and that are not deleted."""
+        found = (self._jobs.get(job_id, Reach(asker.organization)) for job_id in ids)
+        return [job for job in found if job is not None]
+
+    def _all_of(self, ids: Sequence[str], asker: Principal) -> list[Job]:
+        """All that a request before this one has made. Raises ``Conflict`` if one was deleted.
+
+        Its key is remembered for as long as its record is kept: a repeat that comes late must not
+        do again what its owner has taken away.
+        """
+        known = self._known(ids, asker)
+        if len(known) < len(ids):
+            raise Conflict(_DELETED, reason="deleted")
+        return known
+
+    def _added(self, job: Job, force: bool) -> Job:
+        """The job, or the one that stands for it. Raises ``AlreadyThere``."""
+        if not force:
+            return self._jobs.add_once(job)
+        self._jobs.add([job])
+        return job
 
     def _prepared(self, order: Order, asker: Principal, job_id: str) -> Job:
         """The job, its input in place."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from config.service import EnrichmentSection
 from schemas.access import Reach
-from schemas.errors import Unavailable
+from schemas.errors import Conflict, Unavailable
 from schemas.jobs import JobCursor, JobQuery
 from service.enrichment.submit import Order, Submissions
 from service.enrichment.uploads import Uploads
@@ -52,6 +52,31 @@ def test_repeat_of_all_or_none_is_the_same_jobs(state: SqlState, tmp_path: Path)
     first = service.submit_all(orders, OPERATOR, ids)
     assert service.submit_all(orders, OPERATOR, ids) == first
     assert len(state.jobs.unfinished(10)) == 2
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_repeat_of_what_was_deleted_is_refused_and_does_nothing_again(
+    state: SqlState, tmp_path: Path, force: bool
+) -> None:
+    service, order = submissions(state, tmp_path / "files"), Order(CONTACTS, force=force)
+    service.submit(order, OPERATOR, ID)
+    state.jobs.delete(ID, Reach("org-1"))
+    with pytest.raises(Conflict, match="deleted") as refused:
+        service.submit(order, OPERATOR, ID)
+    assert refused.value.details["reason"] == "deleted"
+    assert state.jobs.find(JobQuery("enrichment"), Reach("org-1")) == []
+
+
+@pytest.mark.parametrize("deleted", [[ID], [ID, "1"]])
+def test_repeat_of_all_or_none_is_refused_if_one_was_deleted(
+    state: SqlState, tmp_path: Path, deleted: list[str]
+) -> None:
+    service, orders, ids = submissions(state, tmp_path / "files"), [Order(CONTACTS)] * 2, [ID, "1"]
+    service.submit_all(orders, OPERATOR, ids)
+    for one in deleted:
+        state.jobs.delete(one, Reach("org-1"))
+    with pytest.raises(Conflict, match="deleted"):
+        service.submit_all(orders, OPERATOR, ids)
 
 
 def test_input_that_no_job_speaks_of_yet_is_written_over(state: SqlState, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from schemas.access import Reach
-from schemas.errors import StoreError
 from schemas.jobs import Job, JobCursor, JobEnd, JobQuery, JobStatus, PartProgress, shown_job
+from stores.state.port import AlreadyThere
 from tests.integration.state.records import ALL, START, AnyState, Clock, events_of, job, there
 
 ANA = Reach("org-1", "ana")
@@ -38,10 +38,19 @@ def test_a_job_comes_back_as_it_was_kept(state: AnyState) -> None:
 
 def test_jobs_are_added_all_or_none(state: AnyState) -> None:
     state.jobs.add([job("j2")])
-    with pytest.raises(StoreError, match="there already"):
+    with pytest.raises(AlreadyThere, match="there already"):
         state.jobs.add([job("j1"), job("j2"), job("j3")])
     assert ids(state.jobs.find(QUERY, ALL)) == ["j2"]
     assert len(events_of(state)) == 1
+
+
+def test_id_of_a_deleted_job_is_not_given_again(state: AnyState) -> None:
+    state.jobs.add([job("j1")])
+    state.jobs.delete("j1", ALL)
+    with pytest.raises(AlreadyThere):
+        state.jobs.add([job("j1")])
+    with pytest.raises(AlreadyThere):
+        state.jobs.add_once(job("j1"))
 
 
 @pytest.mark.parametrize("reach", OUT_OF_REACH)
