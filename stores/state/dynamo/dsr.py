@@ -66,13 +66,18 @@ class DynamoDsr:
         self._chain = chain
 
     def add(self, requests: Sequence[Dsr], drafts: Sequence[AuditDraft]) -> None:
-        """Also raises ``TooLarge`` for more than a transaction can hold: 16 of one subject each."""
+        """Also raises ``TooLarge`` for more than a transaction can hold: 16 of one subject each.
+
+        One request always fits, with as many identities as it may have.
+        """
         check_apart(requests)
         writes = [put(item, ABSENT) for dsr in requests for item in _items(dsr)]
-        if len(writes) + _TOLD * len(requests) + _COMMIT > MOST_WRITES:
+        needed = len(writes) + _TOLD * len(requests) + _COMMIT
+        if needed > MOST_WRITES:
             raise TooLarge(
-                "items: this service's state store cannot take so many requests and identities, "
-                "all or none: send fewer at once, or each on its own"
+                f"requests: all or none of these {len(requests)} take {needed} writes, and a "
+                f"transaction of DynamoDB has {MOST_WRITES}: add fewer at once, or each on its own",
+                limit=MOST_WRITES,
             )
         try:
             self._commit(writes, requests, drafts)

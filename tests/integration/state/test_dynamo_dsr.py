@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from config.settings import load_settings
 from schemas.audit import AuditDraft
-from schemas.dsr import Dsr, DsrQuery
+from schemas.dsr import Dsr, DsrQuery, DsrStatus
 from schemas.errors import TooLarge
+from schemas.identities import MOST
+from service.app import create_app
+from service.bootstrap import wire
 from tests.dsr_requests import a_request
+from tests.integration.service.principals import somebody
 from tests.integration.state.conftest import new_table
 from tests.integration.state.records import ALL, AnyState, opened
 
@@ -37,7 +45,34 @@ def test_as_many_requests_are_added_at_once_as_the_guide_says(state: AnyState) -
     assert len(state.dsr.find(DsrQuery(), ALL)) == AT_ONCE
 
 
-def test_more_are_refused_and_none_is_added(state: AnyState) -> None:
-    with pytest.raises(TooLarge):
+def test_one_with_the_most_identities_is_added_and_closed(state: AnyState) -> None:
+    dsr = a_request(subjects=tuple(f"{number:064}" for number in range(MOST)))
+    add(state, [dsr])
+    closed = replace(dsr, status=DsrStatus.CANCELLED, closed_at=dsr.received_at, subjects=())
+    draft = AuditDraft("user-1", "org-1", "dsr.minimised", f"dsr:{dsr.id}")
+    assert state.dsr.change(closed, draft) is not None
+
+
+def test_bulk_takes_more_than_a_transaction_does_each_on_its_own(
+    request: pytest.FixtureRequest,
+    moto_dynamodb_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LETHE_ENV", "test")
+    settings = load_settings(
+        state={"folder": tmp_path / "state", "url": new_table(request, moto_dynamodb_url)},
+        parameters={"source": "file", "folder": tmp_path / "keys"},
+    )
+    wiring = wire(settings)
+    items = [{"type": "export", "email": f"p{n}@example.com"} for n in range(AT_ONCE * 2)]
+    with closing(wiring.state):
+        known = replace(wiring, authenticate=lambda _: somebody("privacy"))
+        answer = create_app(known).test_client().post("/v1/dsr:bulk", json={"items": items})
+    assert [each["status"] for each in (answer.json or {})["results"]] == [202] * len(items)
+
+
+def test_more_are_refused_with_the_limit_and_none_is_added(state: AnyState) -> None:
+    with pytest.raises(TooLarge, match="100"):
         add(state, requests_of(AT_ONCE + 1))
     assert state.dsr.find(DsrQuery(), ALL) == []
