@@ -114,6 +114,6 @@ def _fault_of_email(value: str) -> str | None:
 
 
 def _without_tag(email: str) -> str:
-    local, _, domain = email.rpartition("@")
+    local, at, domain = email.rpartition("@")
     plain = local.partition("+")[0]
-    return f"{plain or local}@{domain}"
+    return f"{plain or local}{at}{domain}"

@@ -55,16 +55,8 @@ def _of_ascii(values: Any, kind: IdentityType, plus_addressing: bool) -> Any:
         return trimmed
     lowered = pc.ascii_lower(trimmed)
     if kind is IdentityType.EMAIL and plus_addressing:
-        return _without_tags(lowered)
+        return pc.replace_substring_regex(lowered, _TAGGED, r"\1@\2")
     return lowered
-
-
-def _without_tags(emails: Any) -> Any:
-    plain = pc.replace_substring_regex(emails, _TAGGED, r"\1@\2")
-    # The rule takes a value without an "@" for a domain alone.
-    return pc.if_else(
-        pc.match_substring(plain, "@"), plain, pc.binary_join_element_wise("@", plain, "")
-    )
 
 
 def _by_the_rule(values: Any, kind: IdentityType, plus_addressing: bool) -> Any:

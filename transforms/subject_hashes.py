@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import Suppressed
@@ -40,9 +41,19 @@ _MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 _LAST_SHIFT = np.uint64(29)
+_PLUS = np.uint8(ord("+"))
 _WORD = np.dtype("<u8")
 _FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
 """By how many bytes of a word belong to a value: the mask that leaves them."""
+
+
+@dataclass(frozen=True)
+class NearForms:
+    """The near hashes of some values; of those at the places ``tagged`` also without their tag."""
+
+    near: Near
+    tagged: npt.NDArray[np.int64]
+    untagged: Near
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,17 @@ class SubjectHasher:
         texts = plain_text(values)
         return self._near_texts(texts.drop_null() if texts.null_count else texts, kind)
 
+    def near_forms(self, values: Any, kind: IdentityType) -> NearForms:
+        """As ``near_column``, and of emails with a tag also those of the addresses without it.
+
+        So one column serves those who compare with plus addressing and those who do not.
+        """
+        plain, without_tags = self._ways
+        texts = plain_text(values).drop_null()
+        tagged = _tagged(texts, kind)
+        untagged = without_tags.near_column(texts.take(pa.array(tagged)), kind)
+        return NearForms(plain.near_column(texts, kind), tagged, untagged)
+
     def near(self, identity: Identity) -> tuple[int, ...]:
         """The near hashes under which a column may hold a plain identity: as it is, and stored.
 
@@ -82,8 +104,9 @@ class SubjectHasher:
         """
         if identity.format is not IdentityFormat.RAW:
             return ()
-        forms = pa.array([identity.value, self._stored(identity)], pa.string())
-        return tuple(self.near_column(forms, identity.type).tolist())
+        plain = normalised(identity, self.plus_addressing)
+        forms = dict.fromkeys([plain, self._stored(identity), Scrubber(self.key).hash(plain)])
+        return tuple(self.near_column(pa.array(forms, pa.string()), identity.type).tolist())
 
     def exact(self, identity: Identity) -> str:
         """The exact hash of an identity, 64 hexadecimal digits."""
@@ -126,6 +149,11 @@ class SubjectHasher:
         return hmac.digest(self._derived, "\0".join(words).encode(), "sha256").hex()
 
     @cached_property
+    def _ways(self) -> tuple[SubjectHasher, SubjectHasher]:
+        """Without plus addressing, and with it."""
+        return SubjectHasher(self.key), SubjectHasher(self.key, plus_addressing=True)
+
+    @cached_property
     def _derived(self) -> bytes:
         return hmac.digest(self.key, _PURPOSE, "sha256")
 
@@ -150,6 +178,13 @@ class SubjectHasher:
         elif kind not in KEEPS_CASE:
             data = _lowered(data)
         return _hashed(data, offsets, seed)
+
+
+def _tagged(texts: Any, kind: IdentityType) -> npt.NDArray[np.int64]:
+    """Where values are that may be emails with a tag."""
+    if kind is not IdentityType.EMAIL or not (_bytes_of(texts)[0] == _PLUS).any():
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(pc.match_substring(texts, "+").to_numpy(zero_copy_only=False))
 
 
 def _parts(texts: Any) -> Iterator[Any]:
