@@ -28,6 +28,9 @@ are microseconds since 1970, in sort keys as 16 digits, so that texts sort as th
     audit entry          audit                     NUMBER             the entry
     audit head           audit                     head               the last number and hash
     checkpoint           audit-checkpoints         NUMBER#KEY         the signature
+    webhook              webhooks                  webhook#ID         the webhook
+    who adds a webhook   webhooks-of#ORG           turn               a number, to be the one
+    told alert           alerts-told               alert#KEY          when it was told
 
 Four indexes, each of keys, ``status``, ``kind`` and ``job_id`` alone, so that progress costs no
 write to them; the records are read from the table by the keys that an index gives:
