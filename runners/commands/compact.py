@@ -1,0 +1,83 @@
+"""``lethe compact``"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runners.commands import options as shared
+
+if TYPE_CHECKING:
+    from runners.compact import CompactionReport
+
+
+def command(
+    lake: shared.Lake,
+    target_size: Annotated[
+        str, typer.Option("--target-size", help="What a file is to have: 64MB, 1GB.")
+    ] = "128MB",
+    older_than: Annotated[
+        str,
+        typer.Option("--older-than", help="Only partitions that nothing joined since: 12h, 1d."),
+    ] = "1d",
+    schemas: shared.Schemas = None,
+    workers: shared.Workers = None,
+    runner: shared.Runner = "direct",
+    flink_master: shared.FlinkMaster = None,
+    spark_master: shared.SparkMaster = None,
+    worker_pool: shared.WorkerPool = None,
+) -> None:
+    """Put small files of closed partitions together."""
+    from datetime import UTC, datetime, timedelta
+
+    from config.settings import load_settings
+    from runners.choose import open_runner, runner_options
+    from runners.compact import Compaction, run_compaction
+    from runners.logs import configure_logs
+    from runners.runs import recorded_run
+    from transforms.compact import CompactionRules
+
+    settings = load_settings()
+    configure_logs(settings.log_level, form=settings.log_format)
+    count = shared.worker_count(settings, workers)
+    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    age = timedelta(seconds=shared.parse_duration("--older-than", older_than) or 0)
+    compaction = Compaction(
+        shared.build_store(settings, lake),
+        shared.build_registry(settings, schemas),
+        CompactionRules(parse_size("--target-size", target_size), datetime.now(UTC) - age),
+    )
+    with open_runner(where) as opened, recorded_run("compact", settings) as run:
+        done = run_compaction(compaction, opened)
+        run.add({"merged": done.merged, "into": done.into})
+    _show(done)
+
+
+def parse_size(option: str, text: str) -> int:
+    """``64MB``, ``1GB`` or ``512KB`` in bytes, by powers of 1,000. Raises ``UsageError``."""
+    from schemas.errors import UsageError
+
+    found = re.fullmatch(r"(\d+)(KB|MB|GB)", text)
+    if found is None or int(found[1]) == 0:
+        raise UsageError(f"{option} {text!r}: write a size as 64MB or 1GB")
+    return int(found[1]) * {"KB": 10**3, "MB": 10**6, "GB": 10**9}[found[2]]
+
+
+def _show(done: CompactionReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    lines = [
+        ("commits", ", ".join(map(str, done.commits)) or "nothing to do"),
+        ("merged", f"{done.merged:,} files of {done.bytes_before / 1e6:,.1f} MB"),
+        ("into", f"{done.into:,} files of {done.bytes_after / 1e6:,.1f} MB"),
+        ("time", f"{done.seconds:,.2f} s"),
+    ]
+    if done.left:
+        lines.insert(3, ("left", f"{done.left:,}: changed meanwhile, run again"))
+    for label, value in lines:
+        table.add_row(f"[bold]{label}[/]", value)
+    Console().print(table)

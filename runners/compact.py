@@ -1,0 +1,118 @@
+"""Compact: small files of closed partitions into few, in passes of bounded size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from beam_pipelines.compact import compact
+from runners.choose import PipelineRunner
+from runners.deliver import alive_run
+from schemas.registry import Registry
+from stores.lake_files import lake_files
+from stores.log import Commit, DeliveryLog, Positions, new_run_id
+from stores.objects.port import ObjectStore
+from transforms.compact import CompactionRules, Merge, plan_merges
+from transforms.compact_stages import CompactionPlan
+
+PASS_BYTES = 8 * 1024**3
+"""Bytes of files put together in one commit: what is staged takes as much room again."""
+
+
+@dataclass(frozen=True)
+class CompactionReport:
+    """What a compaction did: ``merged`` files became ``into`` files.
+
+    ``left`` merges were not made, because others changed their files meanwhile. ``commits`` are
+    the log's numbers.
+    """
+
+    merged: int = 0
+    into: int = 0
+    left: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    commits: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """A compaction as it was asked for."""
+
+    store: ObjectStore
+    registry: Registry
+    rules: CompactionRules
+
+
+def run_compaction(compaction: Compaction, runner: PipelineRunner) -> CompactionReport:
+    """Put small files of closed partitions together; a delivery or an erasure beside it wins.
+
+    Killed at any point, it leaves the lake whole, and goes on where it was when run again. Raises
+    ``LetheError``.
+    """
+    began = time.monotonic()
+    log = DeliveryLog(compaction.store)
+    compaction.store.check_writable()
+    log.recover()
+    # Known before files are listed: whoever changes one of them commits after this.
+    known = log.positions()
+    merges = plan_merges(lake_files(compaction.store, log), compaction.rules)
+    report = CompactionReport()
+    for some in passes(merges):
+        report = _pass(compaction, log, known, some, runner, report)
+    return replace(report, seconds=round(time.monotonic() - began, 3))
+
+
+def passes(merges: Iterable[Merge], limit: int = PASS_BYTES) -> Iterator[list[Merge]]:
+    """The merges in portions of about ``limit`` bytes."""
+    held: list[Merge] = []
+    size = 0
+    for merge in merges:
+        held.append(merge)
+        size += merge.size
+        if size >= limit:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+def _pass(
+    compaction: Compaction,
+    log: DeliveryLog,
+    known: Positions,
+    merges: list[Merge],
+    runner: PipelineRunner,
+    report: CompactionReport,
+) -> CompactionReport:
+    run = log.begin(new_run_id(datetime.now(UTC)), known.number)
+    plan = CompactionPlan(compaction.store, compaction.registry, run, newest_suppression(known))
+    with alive_run(log, run):
+        counters = runner.run(lambda pipeline: compact(pipeline, merges, plan), len(merges))
+    return _added(report, merges, log.commit_of(run), counters.get("left", 0))
+
+
+def newest_suppression(known: Positions) -> int:
+    """The number of the newest suppression, 0 if there is none."""
+    return max((ref.number for ref in known.suppressions), default=0)
+
+
+def _added(
+    report: CompactionReport, merges: Iterable[Merge], commit: Commit | None, left: int
+) -> CompactionReport:
+    if commit is None:
+        return replace(report, left=report.left + left)
+    removed = set(commit.removed)
+    inputs = [file for merge in merges for file in merge.inputs if file.info.key in removed]
+    return replace(
+        report,
+        merged=report.merged + len(inputs),
+        into=report.into + len(commit.files),
+        left=report.left + left,
+        bytes_before=report.bytes_before + sum(file.info.size for file in inputs),
+        bytes_after=report.bytes_after + sum(file.staged.size for file in commit.files),
+        commits=(*report.commits, commit.number),
+    )

@@ -1,0 +1,180 @@
+"""``lethe compact``: fewer files, the same rows, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pyarrow.parquet as pq
+import pytest
+
+from config.settings import load_settings
+from runners.commands.options import build_registry
+from runners.compact import Compaction, CompactionReport, run_compaction
+from runners.direct import DirectRunner
+from stores.objects import LocalObjectStore
+from tests.e2e.harness import Lake, deliver, dying, generated, in_child, lethe
+from transforms.compact import CompactionRules
+from transforms.merge import merge_files
+
+DELIVERIES, DAYS = 3, 2
+
+
+@pytest.fixture(scope="module", params=["parquet", "avro"])
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return delivered(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def of_parquet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return delivered(tmp_path_factory.mktemp("kills"), "parquet")
+
+
+def delivered(folder: Path, fmt: str) -> Path:
+    for number in range(DELIVERIES):
+        source = generated(folder / f"{number}.ndjson", 600, seed=number, days=DAYS)
+        assert deliver(folder / "lake", source, "--format", fmt).status == 0
+    return folder / "lake"
+
+
+def copied(original: Path, to: Path) -> Lake:
+    shutil.copytree(original, to / "lake", copy_function=shutil.copy2)
+    return Lake.at(to / "lake")
+
+
+def compacted(lake: Lake, older: float = 0.0) -> CompactionReport:
+    rules = CompactionRules(10**8, datetime.now(UTC) - timedelta(seconds=older))
+    compaction = Compaction(lake.store, build_registry(load_settings(), None), rules)
+    with DirectRunner(1) as runner:
+        return run_compaction(compaction, runner)
+
+
+def shared_folders(lake: Lake) -> Counter[str]:
+    """Folders with more than one file, and how many they have."""
+    found = Counter(key.rpartition("/")[0] for key in lake.files())
+    return Counter({folder: count for folder, count in found.items() if count > 1})
+
+
+def rows_of(lake: Lake, path: str) -> list[dict[str, Any]]:
+    content = io.BytesIO(lake.store.read(path))
+    if path.endswith(".avro"):
+        return [dict(row) for row in fastavro.reader(content)]
+    return list(pq.ParquetFile(content).read(use_threads=False).to_pylist())
+
+
+def rows(lake: Lake) -> list[dict[str, Any]]:
+    """All rows of all types, sorted by change, whichever format they are in."""
+    found = (row for path in lake.files() for row in rows_of(lake, path))
+    return sorted(found, key=lambda row: str(row["change_id"]))
+
+
+def test_every_partition_is_one_file_with_the_same_rows(original: Path, tmp_path: Path) -> None:
+    lake = copied(original, tmp_path)
+    before, folders = rows(lake), shared_folders(lake)
+    done = compacted(lake)
+    assert (done.merged, done.into) == (sum(folders.values()), len(folders))
+    assert len(lake.files()) == len({key.rpartition("/")[0] for key in lake.files()})
+    assert rows(lake) == before
+
+
+def test_log_describes_the_merged_files(original: Path, tmp_path: Path) -> None:
+    lake = copied(original, tmp_path)
+    folders = shared_folders(lake)
+    compacted(lake)
+    newest = lake.commits()[-1]
+    assert (newest.kind, len(newest.removed)) == ("compact", sum(folders.values()))
+    for file in newest.files:
+        assert len(lake.store.read(file.path)) == file.staged.size
+        assert file.rows == len(rows_of(lake, file.path))
+
+
+def test_second_compaction_finds_nothing_to_do(of_parquet: Path, tmp_path: Path) -> None:
+    lake = copied(of_parquet, tmp_path)
+    compacted(lake)
+    files = lake.snapshot()
+    assert compacted(lake).commits == ()
+    assert lake.snapshot() == files
+
+
+def test_partitions_are_left_open_for_as_long_as_is_said(of_parquet: Path, tmp_path: Path) -> None:
+    lake = copied(of_parquet, tmp_path)
+    assert compacted(lake, older=3600).merged == 0
+
+
+def test_delivery_goes_on_where_it_was_after_a_compaction(of_parquet: Path, tmp_path: Path) -> None:
+    lake = copied(of_parquet, tmp_path)
+    compacted(lake)
+    again = deliver(lake.store.uri, of_parquet.parent / "0.ndjson")
+    assert (again.status, again.report["read"]) == (0, 0)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("stage", 2),
+        ("put_if_absent", 1),
+        ("publish", 1),
+        ("delete", 1),
+        ("delete", 9),
+    ],
+)
+def test_kill_at_a_call_of_the_store_loses_nothing_and_is_made_good(
+    of_parquet: Path, tmp_path: Path, method: str, call: int, after: bool
+) -> None:
+    lake = copied(of_parquet, tmp_path)
+    before = rows(lake)
+
+    def die() -> None:
+        dying(LocalObjectStore, method, call, after)
+        compacted(lake)
+
+    assert in_child(die) == -signal.SIGKILL
+    assert {row["change_id"] for row in rows(lake)} >= {row["change_id"] for row in before}
+    compacted(lake)
+    assert rows(lake) == before
+    assert len(lake.files()) == len({key.rpartition("/")[0] for key in lake.files()})
+
+
+def test_merge_of_a_file_that_changes_meanwhile_is_left(
+    of_parquet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = copied(of_parquet, tmp_path)
+    victim = Path(lake.store.uri) / lake.files()[0]
+
+    def late(merge: Any, *more: Any) -> Any:
+        if lake.files()[0] in merge.paths:
+            os.utime(victim)
+        return merge_files(merge, *more)
+
+    monkeypatch.setattr("transforms.compact_stages.merge_files", late)
+    before = rows(lake)
+    assert compacted(lake).left == 1
+    assert victim.exists()
+    assert rows(lake) == before
+
+
+def test_command_tells_what_it_did(of_parquet: Path, tmp_path: Path) -> None:
+    lake = copied(of_parquet, tmp_path)
+    folders = shared_folders(lake)
+    done = lethe("compact", "--lake", lake.store.uri, "--older-than", "1s", "--workers", 1)
+    assert done.status == 0
+    assert f"{sum(folders.values())} files" in done.out
+    assert f"{len(folders)} files" in done.out
+
+
+def test_bad_size_ends_with_what_to_write(tmp_path: Path) -> None:
+    done = lethe("compact", "--lake", tmp_path, "--target-size", "big")
+    assert (done.status, "--target-size 'big': write a size as 64MB" in done.err) == (2, True)
+
+
+def test_lake_that_is_not_there_is_compacted_to_nothing(tmp_path: Path) -> None:
+    done = lethe("compact", "--lake", tmp_path / "lake")
+    assert (done.status, "nothing to do" in done.out) == (0, True)

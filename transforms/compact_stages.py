@@ -1,0 +1,93 @@
+"""The stages of a compaction as Beam carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import apache_beam as beam
+
+from schemas.delivery import Counts, summary
+from schemas.errors import ObjectChanged, ObjectMissing
+from schemas.registry import Registry
+from stores.log import Commit, DataFile, DeliveryLog, FilesTaken, Run
+from stores.objects.port import ObjectStore, StagedObject
+from transforms.compact import Merge
+from transforms.merge import merge_files
+from transforms.stages import report_metrics
+
+COMPACT = "compact"
+"""The kind of a compaction's entry in the log."""
+
+
+@dataclass(frozen=True)
+class CompactionPlan:
+    """What every merge of a compaction needs to know. ``knows`` is the newest suppression."""
+
+    store: ObjectStore
+    registry: Registry
+    run: Run
+    knows: int
+
+
+@dataclass(frozen=True)
+class Merged:
+    """One file, staged, and those that it takes the place of."""
+
+    file: DataFile
+    paths: tuple[str, ...]
+    index: StagedObject | None = None
+
+
+class MergeFiles(beam.DoFn):
+    """Merges to staged files; one whose inputs others have changed is left to a later run."""
+
+    def __init__(self, plan: CompactionPlan) -> None:
+        self._plan = plan
+
+    def process(self, merge: Merge) -> Iterator[Merged]:
+        plan = self._plan
+        try:
+            file = merge_files(merge, plan.store, plan.run.run_id)
+        except (ObjectChanged, ObjectMissing):
+            report_metrics({"left": 1})
+            return
+        yield Merged(file, merge.paths)
+
+
+class CommitCompaction(beam.DoFn):
+    """All that was merged, less what others have changed meanwhile, as one commit; published."""
+
+    def __init__(self, plan: CompactionPlan) -> None:
+        self._plan = plan
+
+    def process(self, keyed: tuple[None, Iterable[Merged]]) -> Iterator[Commit]:
+        merged = list(keyed[1])
+        log = DeliveryLog(self._plan.store)
+        while merged:
+            try:
+                commit = log.commit(self._plan.run, _draft(merged, self._plan))
+            except FilesTaken as refusal:
+                left = [one for one in merged if not set(one.paths) & set(refusal.paths)]
+                report_metrics({"left": len(merged) - len(left)})
+                merged = left
+                continue
+            report_metrics({"merged": sum(len(one.paths) for one in merged), "into": len(merged)})
+            yield commit
+            return
+
+
+def _draft(merged: Sequence[Merged], plan: CompactionPlan) -> Commit:
+    return Commit(
+        number=0,
+        run_id=plan.run.run_id,
+        kind=COMPACT,
+        committed_at=datetime.now(UTC),
+        files=tuple(sorted((one.file for one in merged), key=lambda file: file.path)),
+        sources=(),
+        counts=summary(Counts()),
+        removed=tuple(sorted(path for one in merged for path in one.paths)),
+        indexes=tuple(one.index for one in merged if one.index is not None),
+        knows=plan.knows,
+    )
