@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -59,6 +59,7 @@ from stores.objects.keys import STAGING
 from stores.objects.port import ObjectStore
 from stores.owners import Owner
 from stores.positions import Positions, Snapshot, positions_after, snapshot_of
+from stores.publishing import Publisher
 
 __all__ = [
     "ABANDONED",
@@ -132,6 +133,7 @@ class DeliveryLog:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
+        self._publisher = Publisher(store, self.following)
         self.owner = owner or Owner.this_process()
         self._clock = clock
 
@@ -244,9 +246,25 @@ class DeliveryLog:
                 f"run {run.run_id} was silent for so long that another one took it for dead and "
                 "cleared its files: nothing was delivered: run again"
             )
-        self._publish(commit)
+        self.publish(commit)
         self.snapshot_if_due(commit)
         return commit
+
+    def publish(self, commit: Commit) -> None:
+        """Make visible what an entry brings, and remove what it takes away. Idempotent.
+
+        What entries after it have replaced or removed is left as it is.
+        """
+        self._publisher.publish(commit)
+
+    def conflicts(self, commit: Commit) -> tuple[str, ...]:
+        """Paths of an erasure's entry that were not replaced or removed, after it was published.
+
+        Others than Lethe had changed these files since they were read, and they are as those left
+        them: to be read again, by another run. Told from what is there now, so a process that goes
+        on where another was killed may ask too. No conflict is what a later entry has replaced.
+        """
+        return self._publisher.conflicts(commit)
 
     def recover(self) -> Recovery:
         """Finish or clear the runs whose process is gone; publish what others have committed."""
@@ -307,14 +325,10 @@ class DeliveryLog:
         return (self._clock() - seen).total_seconds() < STALE_AFTER
 
     def _publish_committed(self, run: Run) -> None:
-        """Publish what a run has committed, less what later commits have taken out again."""
         if run.kind == STREAM:
             self.publish_staged(run)
-            return
-        later = self.commits(after=run.last_commit)
-        commit = next((other for other in later if other.run_id == run.run_id), None)
-        if commit is not None:
-            self._publish(commit, {path for other in later for path in other.removed})
+        elif (commit := self.commit_of(run)) is not None:
+            self.publish(commit)
 
     def publish_staged(self, run: Run) -> None:
         """Publish what a run without end has committed and not published.
@@ -327,12 +341,10 @@ class DeliveryLog:
             return
         tokens = {staged.token for area in areas for staged in self._store.list_staged(area)}
         oldest = min(map(_begin_of, areas)) - CLOCKS_DIFFER
-        gone: set[str] = set()
         for commit in self._backwards(run.last_commit):
             if commit.committed_at < oldest:
                 break
-            gone.update(commit.removed)
-            self._publish_files(commit, tokens, gone)
+            self._publisher.publish_staged(commit, tokens)
 
     def sweep(self, run: Run) -> None:
         """Clear what a run without end has staged long ago and never committed.
@@ -350,20 +362,11 @@ class DeliveryLog:
         """The staging areas of a run in which there is something."""
         return [area for area in self._staging_areas() if _run_of(area) == run.run_id]
 
-    def _publish_files(self, commit: Commit, tokens: Set[str], gone: Set[str]) -> None:
-        files = (file for file in commit.files if file.path not in gone)
-        self._store.publish([file.staged for file in files if file.staged.token in tokens])
-
     def _backwards(self, down_to: int) -> Iterator[Commit]:
         """Commits from the newest one down to that after ``down_to``."""
         for number in range(self.last_number(), down_to, -1):
             key = log_key(number)
             yield decode_as(Commit, key, self._store.read(key))
-
-    def _publish(self, commit: Commit, gone: Set[str] = frozenset()) -> None:
-        self._store.publish(file.staged for file in commit.files if file.path not in gone)
-        for path in commit.removed:
-            self._store.delete(path)
 
     def _snapshot(self) -> Snapshot | None:
         latest = None

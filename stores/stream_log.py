@@ -176,7 +176,7 @@ class StreamCommitter:
             if commit.kind == ABANDONED:
                 raise self._ended()
             # Whoever made it may be gone; publishing twice does no harm.
-            self._store.publish(file.staged for file in commit.files)
+            self._log.publish(commit)
 
     def _ended(self) -> LakeError:
         return LakeError(
@@ -219,7 +219,7 @@ class StreamCommitter:
             self._log.append(draft)
         except ObjectExists:
             return False
-        self._store.publish(file.staged for file in draft.files)
+        self._log.publish(draft)
         self._view.take(draft)
         return True
 

@@ -195,7 +195,7 @@ class LocalObjectStore(ObjectStore):
         source, target = self._path(staged.token), self._path(staged.key)
         with _reporting(target), self._locked(staged.key):
             found = self.head(staged.key)
-            if found is not None and found.etag == staged.etag:
+            if self.holds(staged, found):
                 return
             if found is None or found.etag != etag:
                 raise _changed(target, staged.key)

@@ -20,11 +20,17 @@ the keys that follows. Several attempts at one key may be staged at once, each o
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
+
+from schemas.errors import ObjectChanged, ObjectMissing
+
+_PIECE = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,14 @@ class StagedObject:
     sha256: str
     parts: tuple[str, ...] = ()
     etag: str = ""
+
+
+def digest_of(stream: BinaryIO) -> str:
+    """The SHA-256 of what is left of a stream, in hexadecimal."""
+    digest = hashlib.sha256()
+    while data := stream.read(_PIECE):
+        digest.update(data)
+    return digest.hexdigest()
 
 
 class StagedWriter(ABC):
@@ -220,6 +234,22 @@ class ObjectStore(ABC):
         is still the one that was published. Raises ``ObjectChanged`` if the object has another tag
         or is gone, and ``ObjectMissing`` if the staged data is gone.
         """
+
+    def holds(self, staged: StagedObject, found: ObjectInfo | None) -> bool:
+        """Whether an object, by the facts of it, is the staged one, published.
+
+        Reads it only if its size agrees and its entity tag could not be told beforehand.
+        """
+        if found is None or found.size != staged.size:
+            return False
+        if staged.etag:
+            return found.etag == staged.etag
+        with (
+            suppress(ObjectMissing, ObjectChanged),
+            self.open(found.key, etag=found.etag) as stream,
+        ):
+            return digest_of(stream) == staged.sha256
+        return False
 
     @abstractmethod
     def list_staged(self, run_id: str) -> Iterator[StagedObject]:

@@ -49,7 +49,7 @@ from stores.objects.keys import STAGING, TEMPORARY, check_key, check_prefix, sta
 from stores.objects.port import ObjectInfo, ObjectStore, OldVersions, StagedObject, StagedWriter
 from stores.objects.presign import S3Presigner
 from stores.objects.s3_client import S3Place, code_of, status_of
-from stores.objects.s3_streams import MultipartWriter, Upload, attempts, digest_of, open_stream
+from stores.objects.s3_streams import MultipartWriter, Upload, attempts, open_stream
 from stores.objects.s3_versions import remove_old_versions
 from stores.objects.settings import S3Settings
 
@@ -189,7 +189,7 @@ class S3ObjectStore(ObjectStore):
 
     def publish_if_match(self, staged: StagedObject, etag: str) -> None:
         found = self.head(staged.key)
-        if not self._holds(staged, found):
+        if not self.holds(staged, found):
             if found is None or found.etag != etag:
                 raise self._changed(staged.key)
             self._replace(staged, etag)
@@ -201,7 +201,7 @@ class S3ObjectStore(ObjectStore):
         except (ObjectChanged, ObjectMissing) as refusal:
             # It may be botocore's second try at a completion whose answer was lost.
             found = self.head(staged.key)
-            if self._holds(staged, found):
+            if self.holds(staged, found):
                 return
             if found is not None and found.etag == etag:
                 raise self._staged_is_gone(staged) from refusal
@@ -285,19 +285,6 @@ class S3ObjectStore(ObjectStore):
             MultipartUpload={"Parts": parts},
             **condition,
         )
-
-    def _holds(self, staged: StagedObject, found: ObjectInfo | None) -> bool:
-        """Whether what is there is what was staged; read for that if its tag does not tell."""
-        if found is None or found.size != staged.size:
-            return False
-        if staged.etag:
-            return found.etag == staged.etag
-        with (
-            suppress(ObjectMissing, ObjectChanged),
-            self.open(found.key, etag=found.etag) as stream,
-        ):
-            return digest_of(stream) == staged.sha256
-        return False
 
     def _check_published(self, staged: StagedObject) -> None:
         found = self.head(staged.key)

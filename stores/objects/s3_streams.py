@@ -42,14 +42,6 @@ def attempts(place: S3Place, wanted: type[Exception]) -> Retrying:
     )
 
 
-def digest_of(stream: BinaryIO) -> str:
-    """The SHA-256 of what is left of a stream, in hexadecimal."""
-    digest = hashlib.sha256()
-    while data := stream.read(_READ_BUFFER):
-        digest.update(data)
-    return digest.hexdigest()
-
-
 class _ConnectionCut(Exception):
     """The answer's body ended before the object did."""
 
