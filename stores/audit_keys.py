@@ -40,11 +40,15 @@ class PublicKeys:
 
     def is_signed(self, checkpoint: AuditCheckpoint) -> bool:
         """Whether one of these keys has signed this."""
-        key = self.keys.get(checkpoint.key_id)
+        return self.have_signed(checkpoint.key_id, checkpoint.signature, signed_text(checkpoint))
+
+    def have_signed(self, key_id: str, signature: str, text: bytes) -> bool:
+        """Whether the key of this id is one of these, and has signed the text."""
+        key = self.keys.get(key_id)
         if key is None:
             return False
         try:
-            key.verify(bytes.fromhex(checkpoint.signature), signed_text(checkpoint))
+            key.verify(bytes.fromhex(signature), text)
         except (InvalidSignature, ValueError):
             return False
         return True
@@ -71,12 +75,19 @@ class AuditKeys:
         )
         return pem.decode()
 
+    @property
+    def key_id(self) -> str:
+        """The id of the one that signs."""
+        return _id_of(self.secrets[0].public_key())
+
     def sign(self, head: AuditHead, at: datetime) -> AuditCheckpoint:
         """The statement that the log was so far at this time."""
-        secret = self.secrets[0]
-        key_id = _id_of(secret.public_key())
-        signature = secret.sign(checkpoint_text(head, at, key_id)).hex()
-        return AuditCheckpoint(head.sequence, head.hash, at, key_id, signature)
+        signature = self.sign_text(checkpoint_text(head, at, self.key_id))
+        return AuditCheckpoint(head.sequence, head.hash, at, self.key_id, signature)
+
+    def sign_text(self, text: bytes) -> str:
+        """The signature of a text, as hexadecimal digits. The text should hold ``key_id``."""
+        return self.secrets[0].sign(text).hex()
 
 
 def audit_keys(parameters: ParameterStore) -> AuditKeys:

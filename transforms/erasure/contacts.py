@@ -27,7 +27,7 @@ from schemas.inputs import Compression
 from transforms.contacts.read import format_of
 from transforms.decompress import TruncatedStream, detect_compression, pieces
 from transforms.erasure.letters import is_record_of, names_it
-from transforms.erasure.rewritten import Rewritten
+from transforms.erasure.rewritten import Rewritten, Sink
 from transforms.erasure.text import TextSearch
 
 _LONGEST = 64 << 20
@@ -60,7 +60,7 @@ def count_contacts(name: str, stream: BinaryIO, search: TextSearch) -> Rewritten
     return _sifted(name, stream, search, None)
 
 
-def rewrite_contacts(name: str, stream: BinaryIO, sink: BinaryIO, search: TextSearch) -> Rewritten:
+def rewrite_contacts(name: str, stream: BinaryIO, sink: Sink, search: TextSearch) -> Rewritten:
     """Copy a file of this name without the rows of the subjects.
 
     Raises ``InputError`` for one that cannot be told into rows: it is not in UTF-8, cut off, or an
@@ -69,7 +69,7 @@ def rewrite_contacts(name: str, stream: BinaryIO, sink: BinaryIO, search: TextSe
     return _sifted(name, stream, search, sink)
 
 
-def _sifted(name: str, stream: BinaryIO, search: TextSearch, sink: BinaryIO | None) -> Rewritten:
+def _sifted(name: str, stream: BinaryIO, search: TextSearch, sink: Sink | None) -> Rewritten:
     first = stream.read(_MAGIC)
     compression = detect_compression(first)
     packed = cast(BinaryIO, _Behind(first, stream))
@@ -84,7 +84,7 @@ def _sifted(name: str, stream: BinaryIO, search: TextSearch, sink: BinaryIO | No
 class _Sieve:
     """Lets all pass but the rows of the subjects."""
 
-    def __init__(self, search: TextSearch, sink: BinaryIO | None) -> None:
+    def __init__(self, search: TextSearch, sink: Sink | None) -> None:
         self.rows = 0
         self.matched = 0
         self._search = search
@@ -289,18 +289,17 @@ class _Behind:
         return first or self._stream.read(size)
 
 
-def _packing(
-    sink: BinaryIO | None, compression: Compression
-) -> AbstractContextManager[BinaryIO | None]:
+def _packing(sink: Sink | None, compression: Compression) -> AbstractContextManager[Sink | None]:
     """A sink that packs; what is below it stays open."""
+    below = cast(Any, sink)  # these ask for more than they use
     packed: Any = nullcontext(sink)
     if sink is not None and compression is Compression.GZIP:
-        packed = gzip.GzipFile(filename="", fileobj=sink, mode="wb", mtime=0)
+        packed = gzip.GzipFile(filename="", fileobj=below, mode="wb", mtime=0)
     elif sink is not None and compression is Compression.ZSTD:
-        packed = zstd.ZstdFile(sink, "w")
+        packed = zstd.ZstdFile(below, "w")
     elif sink is not None and compression is Compression.BZ2:
-        packed = bz2.BZ2File(sink, "w")
-    return cast("AbstractContextManager[BinaryIO | None]", packed)
+        packed = bz2.BZ2File(below, "w")
+    return cast("AbstractContextManager[Sink | None]", packed)
 
 
 def _whole(name: str, content: Iterator[bytes]) -> Iterator[bytes]:

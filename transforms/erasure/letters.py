@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from schemas.delivery import DeadLetter, decode_dead_letter, original_bytes
-from transforms.erasure.rewritten import Rewritten
+from transforms.erasure.rewritten import Rewritten, Sink
 from transforms.erasure.text import TextSearch
 
 _TAGS = frozenset({"S", "N", "B", "SS", "NS", "BS", "M", "L"})
@@ -37,7 +37,7 @@ def count_letters(stream: BinaryIO, search: TextSearch) -> Rewritten:
     return Rewritten(rows, matched, rows - matched)
 
 
-def rewrite_letters(stream: BinaryIO, sink: BinaryIO, search: TextSearch) -> Rewritten:
+def rewrite_letters(stream: BinaryIO, sink: Sink, search: TextSearch) -> Rewritten:
     """Copy all letters but those of the subjects, byte for byte."""
     rows = matched = 0
     for line in stream:

@@ -1,8 +1,15 @@
-"""What became of a file that an erasure rewrote."""
+"""What becomes of a file that an erasure rewrites."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Sink(Protocol):
+    """Where a file's bytes go; ``write`` takes all it is given."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,115 @@
+"""Previews of erasures, kept in the lake until they are run, or expire after some days.
+
+A preview names files and counts in plain. Who its subjects are is sealed with the keys by which
+data subject requests are sealed (``stores.subjects``), so that only Lethe can run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import msgspec
+
+from schemas.dsr import Identity, Particulars
+from schemas.erasure import Preview
+from schemas.errors import LakeError, ObjectMissing, UsageError
+from stores.objects.port import ObjectStore
+from stores.subjects import SealBroken, Subjects
+
+PREVIEWS = "_lethe/previews/"
+
+KEPT_FOR = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """What of a preview is sealed."""
+
+    identities: tuple[Identity, ...]
+    plus_addressing: bool = False
+    also: tuple[str, ...] = ()
+
+
+def seal(subjects: Subjects, preview_id: str, content: Previewed) -> bytes:
+    """The content, encrypted for this preview."""
+    extensions = {"plus_addressing": content.plus_addressing, "also": list(content.also)}
+    return subjects.seal(preview_id, Particulars(content.identities, extensions))
+
+
+def unseal(subjects: Subjects, preview: Preview) -> Previewed:
+    """What was sealed. Raises ``SealBroken``."""
+    found = subjects.open(preview.id, preview.sealed)
+    extensions = found.extensions
+    return Previewed(
+        found.identities, bool(extensions["plus_addressing"]), tuple(extensions["also"])
+    )
+
+
+def keep_preview(store: ObjectStore, preview: Preview) -> None:
+    """Keep a new preview."""
+    store.put_if_absent(_key(preview.id), msgspec.json.encode(preview))
+
+
+def load_preview(store: ObjectStore, preview_id: str, now: datetime) -> Preview:
+    """A kept preview. Raises ``UsageError`` if there is none, or it has expired."""
+    try:
+        preview = _decode(_key(preview_id), store.read(_key(preview_id)))
+    except ObjectMissing:
+        raise UsageError(
+            f"--preview: the lake has none of the id {preview_id!r}: look again by --dry-run"
+        ) from None
+    if preview.expires_at <= now:
+        raise UsageError(
+            f"--preview: {preview_id} has expired at {preview.expires_at:%Y-%m-%d %H:%M} UTC: "
+            "look again by --dry-run"
+        )
+    return preview
+
+
+def drop_previews(
+    store: ObjectStore, subjects: Subjects, identities: frozenset[Identity], now: datetime
+) -> int:
+    """Remove the previews of any of these identities, and all that have expired; how many.
+
+    One whose seal does not open any more is removed, too: nobody can run it.
+    """
+    dropped = 0
+    for key, preview in list(_previews(store)):
+        if preview.expires_at <= now or _is_of(preview, subjects, identities):
+            store.delete(key)
+            dropped += 1
+    return dropped
+
+
+def shown_preview(preview: Preview) -> Preview:
+    """The preview as it may be shown: without what is sealed."""
+    return replace(preview, sealed=b"")
+
+
+def _is_of(preview: Preview, subjects: Subjects, identities: frozenset[Identity]) -> bool:
+    try:
+        sealed = unseal(subjects, preview)
+    except SealBroken:
+        return True
+    hashes = set(subjects.hashes_of(identities))
+    return not hashes.isdisjoint(subjects.hashes_of(sealed.identities))
+
+
+def _previews(store: ObjectStore) -> Iterator[tuple[str, Preview]]:
+    for info in store.list(PREVIEWS):
+        yield info.key, _decode(info.key, store.read(info.key))
+
+
+def _decode(key: str, content: bytes) -> Preview:
+    try:
+        return msgspec.json.decode(content, type=Preview)
+    except msgspec.MsgspecError:
+        raise LakeError(f"{key}: is no preview: remove it") from None
+
+
+def _key(preview_id: str) -> str:
+    if not preview_id or "/" in preview_id:
+        raise UsageError("--preview: give the id that --dry-run has printed")
+    return f"{PREVIEWS}{preview_id}.json"
