@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -37,6 +38,13 @@ class RiskSection(Section):
     four_eyes: bool = True
 
 
+class QueueKind(StrEnum):
+    """What tells the drain of queued requests, whose rows are the truth either way."""
+
+    STATE = "state"
+    SQS = "sqs"
+
+
 class DsrSection(Section):
     """Data subject requests.
 
@@ -46,7 +54,8 @@ class DsrSection(Section):
     changed later, or requests are not found any more. Who a request was about is forgotten
     ``keep_days`` after it was closed. A processor that has said nothing of a request for
     ``silence_hours`` is asked; the pause grows with the request's age, up to
-    ``longest_silence_hours``.
+    ``longest_silence_hours``. With the ``queue`` ``sqs``, the FIFO queue of ``queue_url`` tells the
+    drain of queued requests.
     """
 
     timezone: str = "UTC"
@@ -56,6 +65,8 @@ class DsrSection(Section):
     keep_days: int = Field(default=90, ge=1)
     silence_hours: float = Field(default=1.0, gt=0)
     longest_silence_hours: float = Field(default=24.0, gt=0)
+    queue: QueueKind = QueueKind.STATE
+    queue_url: str | None = Field(default=None, pattern=r"^https?://[^@\s?#]+\.fifo$")
     risk: RiskSection = RiskSection()
 
     @property
@@ -70,6 +81,12 @@ class DsrSection(Section):
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("no such time zone: name one as Europe/Berlin") from None
         return name
+
+    @model_validator(mode="after")
+    def _knows_its_queue(self) -> DsrSection:
+        if self.queue is QueueKind.SQS and self.queue_url is None:
+            raise ValueError("queue_url: needed for the queue sqs, that of a FIFO queue")
+        return self
 
 
 class OutboundSection(Section):

@@ -45,6 +45,8 @@ def change(desk: Desk, request_id: str, reach: Reach, actor: str, decide: Decide
             return dsr
         kept = desk.requests.change(_dated(step.dsr, now), draft_of(step, actor))
         if kept is not None:
+            if kept.is_waiting and not dsr.is_waiting:
+                desk.queue.put(kept)
             return kept
     raise Unavailable("the request is being changed by others: try again soon")
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from config.dsr import DsrSection
 from stores.parameters import ParameterStore
+from stores.queues.opening import open_queue
+from stores.queues.port import RequestQueue
 from stores.state.dsr_port import AuditLog, DsrStore
 from stores.state.service_port import RequestCounters
 from stores.subjects import Subjects
@@ -34,13 +36,15 @@ class DsrState(Protocol):
 class Desk:
     """State, keys and rules. ``clock`` gives UTC. For any number of threads.
 
-    ``model`` is what was learned of past requests; without one, rules alone judge.
+    ``queue`` is told of requests that are queued. ``model`` is what was learned of past requests;
+    without one, rules alone judge.
     """
 
     section: DsrSection
     state: DsrState
     subjects: Subjects
     clock: Callable[[], datetime]
+    queue: RequestQueue
     model: RiskModel | None = None
 
     @property
@@ -65,4 +69,4 @@ def open_desk(
 ) -> Desk:
     """The desk of these settings. Does no I/O."""
     subjects = Subjects(parameters, section.plus_addressing)
-    return Desk(section, state, subjects, clock, model)
+    return Desk(section, state, subjects, clock, open_queue(section, state.dsr), model)

@@ -161,11 +161,17 @@ class Drain:
             return None
         try:
             done = self._through(self._due())
+            self._post.desk.queue.settle(self._clock())
         except StoreError:
             self._watch()
             raise
         self._watch()
         return done
+
+    @property
+    def has_waited(self) -> bool:
+        """Whether the last round waited for requests, in vain, and another one may follow it."""
+        return self._post.desk.queue.has_waited
 
     def close(self) -> None:
         """Wait for what is under way, and let others drain."""
@@ -181,7 +187,7 @@ class Drain:
         requests, now = self._post.desk.requests, self._clock()
         rules = self._post.rules
         cancels = self._some(partial(requests.to_cancel, now), _AT_ONCE)
-        sends = self._some(partial(requests.waiting, now), _AT_ONCE)
+        sends = self._some(partial(self._post.desk.queue.take, now), _AT_ONCE)
         asks = self._some(partial(requests.to_ask_about, now), _ASKED_AT_ONCE)
         return [
             *((dsr, lambda one, _: withdrawal(one, rules)) for dsr in cancels),

@@ -86,6 +86,8 @@ def submit(desk: Desk, order: Order, submitter: Submitter, request_id: str) -> D
         desk.requests.add([dsr], [draft_of(step, submitter.subject)])
     except OpenRequestExists as error:
         return _already_there(desk, error, submitter, request_id)
+    if dsr.is_waiting:
+        desk.queue.put(dsr)
     return dsr
 
 

@@ -102,12 +102,14 @@ class Particulars:
     """What of a request is kept sealed: who it is about, what else a processor is told, results.
 
     ``extensions`` are OpenDSR's, by the domain that they are for; they may name further identities.
-    ``results_url`` gives access to a subject's data.
+    ``results_url`` gives access to a subject's data. ``callback_urls`` are where a controller that
+    addresses us as its processor wants to be told; they may hold secrets of its own.
     """
 
     identities: tuple[Identity, ...]
     extensions: Mapping[str, Any] = field(default_factory=dict, repr=False)
     results_url: str | None = field(default=None, repr=False)
+    callback_urls: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,11 @@ class Dsr:
     error_message: str | None = None
     due_notice: DueNotice | None = None
     version: int = 1
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is to be forwarded, and not parked."""
+        return self.status is DsrStatus.QUEUED and self.parked_reason is None
 
     @property
     def kind(self) -> str:

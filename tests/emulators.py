@@ -91,6 +91,11 @@ def dynamodb_client(url: str) -> boto3.client:
     return _client("dynamodb", url)
 
 
+def sqs_client(url: str) -> boto3.client:
+    """A plain client, to make queues and to look into them."""
+    return _client("sqs", url)
+
+
 def _client(service: str, url: str) -> boto3.client:
     return boto3.client(
         service,

@@ -26,4 +26,4 @@ def run(wiring: Wiring) -> None:
 def look(drain: Drain) -> Look:
     """One round."""
     done = drain.round()
-    return Look(leads=done is not None, is_idle=not done)
+    return Look(leads=done is not None, is_idle=not done and not drain.has_waited)

@@ -1,0 +1,1 @@
+"""Queued requests, in the order in which they are to be forwarded."""
