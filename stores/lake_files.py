@@ -3,19 +3,27 @@
 What is looked at is what a reader of the folders sees, so files that no entry of the log names are
 among them: written by other tools, or by hand. Files that are committed and not yet visible are
 not; ``DeliveryLog.recover`` makes visible what stood in the log before.
+
+A listing takes a while, and a compaction beside it takes rows from a file that is yet to be listed
+to one whose place in the listing was passed. It has said so in the log before::
+
+    listing   a  b  |                     c
+    compaction      | log: c, d -> a2  publishes a2, deletes c, d
+
+So the log is read again after the listing, for files whose rows may have been missed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from schemas.delivery import ERRORS
 from schemas.erasure import FileKind
 from stores.log import CLOCKS_DIFFER, DeliveryLog
-from stores.log_entries import Commit, DataFile
+from stores.log_entries import COMPACT, Commit, DataFile
 from stores.objects.port import ObjectInfo, ObjectStore
 
 _TYPE, _DATE = re.compile(r"^type=([^/]+)/"), re.compile(r"/date=([^/]+)/")
@@ -56,31 +64,85 @@ class LakeFile:
 
 
 def lake_files(store: ObjectStore, log: DeliveryLog) -> Iterator[LakeFile]:
-    """All files of data and of dead letters, by path: data last. Reads the whole log at once.
+    """All files of data and of dead letters, each once, by path for the most part.
 
-    Names that start with ``_`` or ``.`` are passed over, as readers do. Raises ``LakeError`` on a
-    bad log entry.
+    No row that was in the lake before is missed, whatever compactions do meanwhile; but a file may
+    be gone, or another, by the time it is read. Names that start with ``_`` or ``.`` are passed
+    over, as readers do. Holds what the log says of every file. Raises ``LakeError`` on a bad log
+    entry.
     """
-    known = logged_files(log.commits())
+    known = Known()
+    known.take(log.commits())
+    # After the log was read: of runs that have ended, all files are where the log says.
+    open_runs = log.open_runs()
+    strangers = set[str]()
     for folder in (f"{ERRORS}/", "type="):
         for info in store.list(folder):
             if not _HIDDEN.search(info.key):
-                yield _lake_file(info, known.get(info.key))
+                if info.key not in known.files:
+                    strangers.add(info.key)
+                yield _lake_file(info, known.files.pop(info.key, None))
+    late = (one for one in known.files.values() if _run_of(one.file) in open_runs)
+    yield from _visible(store, late)
+    yield from _compacted(store, log, known.number, strangers)
 
 
-def logged_files(commits: Iterator[Commit]) -> dict[str, tuple[DataFile, datetime]]:
-    """The newest content of every path, and when it was committed, after these entries."""
-    known: dict[str, tuple[DataFile, datetime]] = {}
-    for commit in commits:
-        for path in commit.removed:
-            known.pop(path, None)
-        known.update((file.path, (file, commit.committed_at)) for file in commit.files)
-    return known
+def _compacted(
+    store: ObjectStore, log: DeliveryLog, number: int, listed: Set[str]
+) -> Iterator[LakeFile]:
+    """What compactions have made since an entry, and a listing has not shown.
+
+    One that takes the place of another is in the log before the other goes.
+    """
+    for commit in log.following(number):
+        if commit.kind == COMPACT:
+            made = [Logged(file, commit.committed_at) for file in commit.files]
+            yield from _visible(store, [one for one in made if one.file.path not in listed])
 
 
-def _lake_file(info: ObjectInfo, known: tuple[DataFile, datetime] | None) -> LakeFile:
+def _visible(store: ObjectStore, files: Iterable[Logged]) -> Iterator[LakeFile]:
+    for one in files:
+        info = store.head(one.file.path)
+        if info is not None:
+            yield _lake_file(info, one)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The newest content that the log has for a path, and when it was committed."""
+
+    file: DataFile
+    committed_at: datetime
+
+
+class Known:
+    """The files of a lake by their paths, as the log has them after some of its entries."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Logged] = {}
+        self.number = 0
+
+    def take(self, commits: Iterable[Commit]) -> None:
+        """Take in entries that follow."""
+        for commit in commits:
+            self.number = commit.number
+            for path in commit.removed:
+                self.files.pop(path, None)
+            for file in commit.files:
+                self.files[file.path] = Logged(file, commit.committed_at)
+
+
+def _lake_file(info: ObjectInfo, known: Logged | None) -> LakeFile:
     kind, of_type = FileKind.DEAD_LETTERS, None
     if found := _TYPE.match(info.key):
         kind, of_type = FileKind.DATA, found[1]
     date = _DATE.search(info.key)
-    return LakeFile(info, kind, of_type, date[1] if date else None, *(known or ()))
+    file = LakeFile(info, kind, of_type, date[1] if date else None)
+    if known is None:
+        return file
+    return replace(file, logged=known.file, committed_at=known.committed_at)
+
+
+def _run_of(file: DataFile) -> str:
+    """The run that wrote a file; one without end has an area an hour, named after it."""
+    return file.staged.run_id.partition("~")[0]

@@ -27,8 +27,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import msgspec
 
@@ -93,6 +95,9 @@ STALE_AFTER = 15 * 60
 CLOCKS_DIFFER = timedelta(minutes=15)
 """How far the clocks of machines and stores may differ."""
 
+_READ_AHEAD = 16
+"""Entries that are fetched at a time: it is the store that is waited for."""
+
 _AREA_TIME = "%Y%m%dT%H"
 _AREA_KEPT = timedelta(hours=2)
 """How long after its beginning an hour's staging area may hold what is yet to be committed."""
@@ -140,8 +145,11 @@ class DeliveryLog:
     def commits(self, after: int = 0) -> Iterator[Commit]:
         """Commits with a number above ``after``, in order. Raises ``LakeError`` on a bad one."""
         start = log_key(after) if after else ""
-        for info in self._store.list(LOG, start_after=start):
-            yield decode_as(Commit, info.key, self._store.read(info.key))
+        keys = (info.key for info in self._store.list(LOG, start_after=start))
+        with ThreadPoolExecutor(_READ_AHEAD) as pool:
+            while some := list(islice(keys, _READ_AHEAD)):
+                for key, content in zip(some, pool.map(self._store.read, some), strict=True):
+                    yield decode_as(Commit, key, content)
 
     def last_number(self) -> int:
         """The number of the newest commit, 0 if there is none."""
@@ -217,6 +225,10 @@ class DeliveryLog:
         self._append(replace(run, last_commit=self.last_number()), entry)
         self.finish(run)
 
+    def open_runs(self) -> set[str]:
+        """The ids of runs that have begun and not ended, whether they have committed or not."""
+        return {_run_id_of(info.key) for info in self._store.list(RUNS)}
+
     def is_open(self, run: Run) -> bool:
         """Whether a run has a marker, and nobody has begun to end it."""
         try:
@@ -272,7 +284,7 @@ class DeliveryLog:
         areas = self._staging_areas()
         result = Recovery()
         for info in list(self._store.list(RUNS)):
-            run_id = info.key.removeprefix(RUNS).removesuffix(".json")
+            run_id = _run_id_of(info.key)
             areas = {area for area in areas if _run_of(area) != run_id}
             try:
                 run = decode_as(Run, info.key, self._store.read(info.key))
@@ -411,6 +423,10 @@ def _taken_by(other: Commit, draft: Commit) -> set[str]:
 
 def _run_key(run_id: str) -> str:
     return f"{RUNS}{run_id}.json"
+
+
+def _run_id_of(key: str) -> str:
+    return key.removeprefix(RUNS).removesuffix(".json")
 
 
 def new_run_id(now: datetime) -> str:

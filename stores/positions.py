@@ -9,6 +9,7 @@ subjects. It **owes** a look at its files, until an entry says that it was clean
 
 What an erasure or a compaction writes is no news: its rows stood in the lake before, where the
 erasure that the suppression belongs to looks, and of two that take the same file one is refused.
+But a compaction carries late rows on if it meets a commit that owes, and then owes with it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from schemas.erasure import SuppressionRef
 from schemas.inputs import SourcePosition
 from schemas.stream_log import ShardState, Streamed, fold
 from schemas.streams import ShardRange
-from stores.log_entries import REPLACING, Commit
+from stores.log_entries import COMPACT, ERASE, Commit
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,17 @@ class Cleanliness:
         begun, owed = self.suppressions, self.owed
         if commit.suppressed is not None:
             begun = (*begun, replace(commit.suppressed, number=commit.number))
-        if begun and _is_stale(commit, begun[-1].number):
+        if begun and _is_stale(commit, begun[-1].number, owed):
             owed = (*owed, commit.number)
         if commit.cleansed:
             owed = tuple(number for number in owed if number not in commit.cleansed)
         return Cleanliness(begun, owed)
 
 
-def _is_stale(commit: Commit, newest: int) -> bool:
-    return commit.knows < newest and bool(commit.files) and commit.kind not in REPLACING
+def _is_stale(commit: Commit, newest: int, owed: tuple[int, ...]) -> bool:
+    if commit.kind == COMPACT:
+        return bool(owed)
+    return commit.kind != ERASE and commit.knows < newest and bool(commit.files)
 
 
 def _advance(positions: dict[str, SourcePosition], sources: Iterable[SourcePosition]) -> None:
