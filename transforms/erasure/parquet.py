@@ -1,0 +1,454 @@
+"""Parquet files without the rows of subjects.
+
+Of a file, the columns that may identify a subject are read first, row group by row group; a file
+without a match costs no more than that. Then the file is put together anew: row groups without a
+match are copied as the bytes they are, and of the others each column is read as it is stored,
+filtered and encoded again, one at a time, so that memory holds one column of one row group.
+
+What a footer says is kept: the schema with field ids and logical types, key-value metadata of file
+and columns, who wrote it, how rows are sorted. A column that is encoded again keeps its codec,
+encoding, page version, and whether it has statistics, a page index, a bloom filter. Not kept are
+what a reader does not see (the sizes of pages, the codec's level, Hadoop's framing of LZ4) and,
+where Arrow cannot tell values' order, the least and the largest: of times in INT96, of intervals,
+and of decimals in bytes of another length than Arrow's. A row group that is left empty disappears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.fields import RecordType
+from transforms.erasure import thrift
+from transforms.erasure.matching import Matcher
+from transforms.erasure.parquet_footer import (
+    MAGIC,
+    Chunk,
+    Column,
+    File,
+    Group,
+    Meta,
+    NotParquet,
+    chunks_of,
+    columns_of,
+    ending,
+    extent_of,
+    groups_of,
+    held,
+    meta_of,
+    read_footer,
+    structs,
+    view,
+)
+from transforms.erasure.redaction import Redaction, holds_personal
+from transforms.erasure.rewritten import Rewritten
+from transforms.erasure.thrift import I64, STRUCT, Struct, Value
+from transforms.subject_columns import subject_column_names
+
+_BATCH_ROWS = 64 * 1024
+_COPIED = 1024 * 1024
+
+_CODECS = {0: "none", 1: "snappy", 2: "gzip", 4: "brotli", 5: "lz4", 6: "zstd", 7: "lz4"}
+_BOOLEAN = 0
+_PLAIN = 0
+_DICTIONARY = frozenset({2, 8})
+_ENCODINGS = {
+    5: "DELTA_BINARY_PACKED",
+    6: "DELTA_LENGTH_BYTE_ARRAY",
+    7: "DELTA_BYTE_ARRAY",
+    9: "BYTE_STREAM_SPLIT",
+}
+_SECOND_VERSION = 3
+"""The type of a data page of the second version."""
+
+_LEAST_AND_LARGEST = frozenset({1, 2, 5, 6, 7, 8})
+"""Fields of ``Statistics``."""
+
+
+class Sink(Protocol):
+    """Where a file's bytes go; ``write`` takes all it is given."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+def count_parquet(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> Rewritten:
+    """How many rows of a file are of the subjects; ``source`` can be read from anywhere.
+
+    Raises ``NotParquet`` for what is none or is damaged, and ``SchemaError`` if a subject column
+    cannot be read as text.
+    """
+    with _reading():
+        matches = _matches(source, record_type, matcher)
+    return _told(matches, redacts=False)
+
+
+def rewrite_parquet(
+    source: BinaryIO,
+    sink: Sink,
+    record_type: RecordType,
+    matcher: Matcher,
+    redaction: Redaction | None = None,
+) -> Rewritten:
+    """Write a file anew without the subjects' rows, or with these redacted.
+
+    Nothing is written if no row matches, or if none would remain. Raises as ``count_parquet`` does,
+    and ``NotParquet`` also for an encrypted file, or one of a layout that Arrow cannot write.
+    """
+    with _reading():
+        matches = _matches(source, record_type, matcher)
+        told = _told(matches, redacts=redaction is not None)
+        if told.matched and told.rows_after:
+            footer = read_footer(source)
+            edit = _Deletion() if redaction is None else _Redaction(redaction, record_type)
+            _Assembly(source, sink, footer, edit).run(matches)
+    return told
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the file system, not of Arrow
+        raise NotParquet("this Parquet file cannot be read: it is damaged, or is none") from error
+
+
+# --- Which rows -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """What matches in a row group of so many rows; ``mask`` is None if nothing does."""
+
+    rows: int
+    mask: Any | None
+
+    @property
+    def count(self) -> int:
+        return 0 if self.mask is None else int(self.mask.true_count)
+
+
+def _matches(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> list[_Matched]:
+    file = pq.ParquetFile(source, pre_buffer=False)
+    names = subject_column_names(record_type, file.schema_arrow)
+    return [
+        _matched_in(file, group, names, record_type, matcher)
+        for group in range(file.num_row_groups)
+    ]
+
+
+def _matched_in(
+    file: Any, group: int, names: list[str], record_type: RecordType, matcher: Matcher
+) -> _Matched:
+    rows = file.metadata.row_group(group).num_rows
+    if not names or not rows:
+        return _Matched(rows, None)
+    batches = file.iter_batches(_BATCH_ROWS, [group], names, use_threads=False)
+    mask = pa.concat_arrays([matcher.mask(record_type, batch) for batch in batches])
+    return _Matched(rows, mask if mask.true_count else None)
+
+
+def _told(matches: list[_Matched], redacts: bool) -> Rewritten:
+    rows = sum(one.rows for one in matches)
+    matched = sum(one.count for one in matches)
+    return Rewritten(rows, matched, rows if redacts else rows - matched)
+
+
+# --- What becomes of them ---------------------------------------------------------------------
+
+
+class _Edit(Protocol):
+    """What is done to the matched rows of a row group."""
+
+    def concerns(self, column: Column, /) -> bool: ...
+
+    def apply(self, column: Column, values: Any, matched: _Matched, /) -> Any: ...
+
+    def rows_after(self, matched: _Matched) -> int: ...
+
+
+class _Deletion:
+    def concerns(self, _: Column) -> bool:
+        return True
+
+    def apply(self, _: Column, values: Any, matched: _Matched) -> Any:
+        return values.filter(pc.invert(matched.mask))
+
+    def rows_after(self, matched: _Matched) -> int:
+        return matched.rows - matched.count
+
+
+class _Redaction:
+    def __init__(self, redaction: Redaction, record_type: RecordType) -> None:
+        self._redaction = redaction
+        self._personal = {
+            field.name.lower(): field for field in record_type.fields if holds_personal(field)
+        }
+
+    def concerns(self, column: Column) -> bool:
+        return column.name.lower() in self._personal
+
+    def apply(self, column: Column, values: Any, matched: _Matched) -> Any:
+        field = self._personal[column.name.lower()]
+        (shown,) = values.schema
+        rows = np.asarray(matched.mask)
+        parts, start = [], 0
+        for chunk in values.column(0).chunks:
+            part = rows[start : start + len(chunk)]
+            parts.append(self._redaction.column(field, chunk, part, shown.nullable))
+            start += len(chunk)
+        return pa.table([pa.chunked_array(parts, shown.type)], schema=values.schema)
+
+    def rows_after(self, matched: _Matched) -> int:
+        return matched.rows
+
+
+# --- The file put together --------------------------------------------------------------------
+
+
+class _Assembly:
+    """Writes a file from the chunks of another one, and from chunks that are encoded anew."""
+
+    def __init__(self, source: BinaryIO, sink: Sink, footer: Struct, edit: _Edit) -> None:
+        self._source = source
+        self._sink = sink
+        self._footer = footer
+        self._columns = columns_of(footer)
+        self._edit = edit
+        self._place = 0
+        self._indexes: list[_Indexes] = []
+
+    def run(self, matches: list[_Matched]) -> None:
+        self._write(MAGIC)
+        groups = [
+            self._group(group, matched, ordinal)
+            for ordinal, (group, matched) in enumerate(self._remaining(matches))
+        ]
+        for indexes in self._indexes:
+            self._write_indexes(indexes)
+        rows = sum(group[Group.ROWS].held for group in groups)
+        footer = {**self._footer, File.ROWS: Value(I64, rows), File.GROUPS: structs(groups)}
+        self._write(ending(footer))
+
+    def _remaining(self, matches: list[_Matched]) -> list[tuple[Struct, _Matched]]:
+        pairs = zip(groups_of(self._footer), matches, strict=True)
+        return [(group, one) for group, one in pairs if self._edit.rows_after(one) or not one.count]
+
+    def _group(self, group: Struct, matched: _Matched, ordinal: int) -> Struct:
+        chunks = [
+            chunk for column in self._columns for chunk in self._column(group, column, matched)
+        ]
+        metas = [meta_of(chunk) for chunk in chunks]
+        stated = {
+            Group.BYTES: sum(meta[Meta.BYTES].held for meta in metas),
+            Group.ROWS: self._edit.rows_after(matched),
+            Group.OFFSET: extent_of(chunks[0])[0],
+            Group.PACKED_BYTES: sum(meta[Meta.PACKED_BYTES].held for meta in metas),
+            Group.ORDINAL: ordinal,
+        }
+        return {**_with_numbers(group, stated), Group.CHUNKS: structs(chunks)}
+
+    def _column(self, group: Struct, column: Column, matched: _Matched) -> list[Struct]:
+        old = chunks_of(group)[column.first : column.first + column.leaves]
+        if not matched.count or not self._edit.concerns(column):
+            return [self._append(self._source, chunk) for chunk in old]
+        seen = view(self._footer, group, column)
+        file = pq.ParquetFile(self._source, metadata=seen, pre_buffer=False)
+        values = self._edit.apply(column, file.read(use_threads=False), matched)
+        encoded = _encoded(values, old, seen)
+        news = chunks_of(groups_of(read_footer(encoded))[0])
+        return [
+            self._append(encoded, _as_before(new, before, ordered))
+            for new, before, ordered in zip(news, old, column.ordered, strict=True)
+        ]
+
+    def _append(self, source: BinaryIO, chunk: Struct) -> Struct:
+        """Copy a chunk with its bloom filter; its indexes follow at the file's end."""
+        begin, size = extent_of(chunk)
+        moved = self._place - begin
+        self._copy(source, begin, size)
+        placed = _moved(chunk, moved)
+        self._append_bloom(source, meta_of(placed))
+        if Chunk.OFFSET_INDEX in chunk:
+            self._indexes.append(_Indexes.of(source, chunk, placed, moved))
+        return placed
+
+    def _append_bloom(self, source: BinaryIO, meta: Struct) -> None:
+        offset, size = held(meta, Meta.BLOOM), held(meta, Meta.BLOOM_BYTES)
+        if offset is None or size is None:  # of one whose length is unknown nothing is kept
+            meta.pop(Meta.BLOOM, None)
+            return
+        meta[Meta.BLOOM] = Value(I64, self._place)
+        self._copy(source, offset, size)
+
+    def _write_indexes(self, indexes: _Indexes) -> None:
+        if indexes.of_values:
+            indexes.chunk[Chunk.COLUMN_INDEX] = Value(I64, self._place)
+            self._write(indexes.of_values)
+        places = {
+            Chunk.OFFSET_INDEX: self._place,
+            Chunk.OFFSET_INDEX_BYTES: len(indexes.of_places),
+        }
+        indexes.chunk.update(_with_numbers(indexes.chunk, places))
+        self._write(indexes.of_places)
+
+    def _copy(self, source: BinaryIO, begin: int, size: int) -> None:
+        source.seek(begin)
+        while size:
+            data = source.read(min(size, _COPIED))
+            if not data:
+                raise NotParquet("this Parquet file ends within a column: it is damaged")
+            self._write(data)
+            size -= len(data)
+
+    def _write(self, data: bytes) -> None:
+        self._sink.write(data)
+        self._place += len(data)
+
+
+@dataclass(frozen=True)
+class _Indexes:
+    """The page indexes of a chunk, to be written behind all chunks."""
+
+    chunk: Struct
+    of_values: bytes
+    of_places: bytes
+
+    @staticmethod
+    def of(source: BinaryIO, old: Struct, placed: Struct, moved: int) -> _Indexes:
+        index, _ = thrift.decode(_part(source, old, Chunk.OFFSET_INDEX))
+        for page in index[1].held.items:
+            page[1] = Value(I64, page[1].held + moved)
+        of_values = _part(source, old, Chunk.COLUMN_INDEX) if Chunk.COLUMN_INDEX in old else b""
+        return _Indexes(placed, of_values, thrift.encode(index))
+
+
+def _part(source: BinaryIO, chunk: Struct, field: Chunk) -> bytes:
+    source.seek(chunk[field].held)
+    return source.read(chunk[field + 1].held)
+
+
+def _with_numbers(struct: Struct, stated: dict[Any, int]) -> Struct:
+    """The structure with other numbers in fields that it has."""
+    known = {field: Value(struct[field].type, n) for field, n in stated.items() if field in struct}
+    return {**struct, **known}
+
+
+def _moved(chunk: Struct, by: int) -> Struct:
+    """A chunk that lies so many bytes further on."""
+    meta = meta_of(chunk)
+    places = (Meta.DATA_PAGE, Meta.INDEX_PAGE, Meta.DICTIONARY_PAGE)
+    # Where there is no such page, some write 0.
+    moved = {field: meta[field].held + by for field in places if held(meta, field, 0) > 0}
+    offset = chunk[Chunk.OFFSET].held
+    placed = _with_numbers(chunk, {Chunk.OFFSET: offset + by if offset else 0})
+    return {**placed, Chunk.META: Value(STRUCT, _with_numbers(meta, moved))}
+
+
+# --- A column encoded anew --------------------------------------------------------------------
+
+
+def _encoded(values: Any, old: list[Struct], seen: Any) -> BinaryIO:
+    """A Parquet file of one column, encoded as its chunks were before."""
+    out = pa.BufferOutputStream()
+    paths = [seen.schema.column(place).path for place in range(len(old))]
+    written = _written_paths(values.schema) if seen.num_columns > 1 else paths
+    options = _options([meta_of(chunk) for chunk in old], written)
+    indexed = any(Chunk.OFFSET_INDEX in chunk for chunk in old)
+    with pq.ParquetWriter(
+        out, values.schema, store_schema=False, write_page_index=indexed, **options
+    ) as writer:
+        writer.write_table(values, row_group_size=max(len(values), 1))
+    encoded = pa.BufferReader(out.getvalue())
+    _check_layout(pq.read_metadata(encoded), seen)
+    return encoded
+
+
+def _written_paths(schema: pa.Schema) -> list[str]:
+    """How Arrow names the leaves of a nested column."""
+    out = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), out)
+    found = pq.read_metadata(pa.BufferReader(out.getvalue())).schema
+    return [found.column(place).path for place in range(len(found))]
+
+
+def _options(metas: list[Struct], paths: list[str]) -> dict[str, Any]:
+    leaves = list(zip(paths, metas, strict=True))
+    dictionaries = [path for path, meta in leaves if _DICTIONARY & _encodings(meta)]
+    others = {path: name for path, meta in leaves if (name := _other_encoding(meta)) is not None}
+    blooms = {path: {"ndv": _distinct(meta)} for path, meta in leaves if Meta.BLOOM in meta}
+    return {
+        "compression": {path: _CODECS[meta[Meta.CODEC].held] for path, meta in leaves},
+        "use_dictionary": dictionaries,
+        "column_encoding": others or None,
+        "write_statistics": [path for path, meta in leaves if Meta.STATISTICS in meta],
+        "data_page_version": "2.0" if any(map(_has_second_version, metas)) else "1.0",
+        "bloom_filter_options": blooms or None,
+    }
+
+
+def _encodings(meta: Struct) -> set[int]:
+    return set(meta[Meta.ENCODINGS].held.items)
+
+
+def _other_encoding(meta: Struct) -> str | None:
+    """The encoding of values that are in no dictionary, if it has to be asked for."""
+    found = _encodings(meta)
+    if found & _DICTIONARY:
+        return None
+    if meta[Meta.TYPE].held == _BOOLEAN and _PLAIN not in found:
+        return "RLE"  # which is else the encoding of levels
+    return next((_ENCODINGS[number] for number in sorted(found & _ENCODINGS.keys())), None)
+
+
+def _distinct(meta: Struct) -> int:
+    return max(1, int(meta[Meta.VALUES].held))
+
+
+def _has_second_version(meta: Struct) -> bool:
+    stats = held(meta, Meta.PAGE_ENCODINGS)
+    return stats is not None and any(one[1].held == _SECOND_VERSION for one in stats.items)
+
+
+def _check_layout(written: Any, seen: Any) -> None:
+    """Whether Arrow has laid the column out as it was, so that the file's schema holds for it."""
+    if written.num_row_groups != 1 or _layout(written.schema) != _layout(seen.schema):
+        raise NotParquet("this Parquet file has a layout that cannot be written: rewrite it first")
+
+
+def _layout(schema: Any) -> list[tuple[Any, ...]]:
+    leaves = (schema.column(place) for place in range(len(schema)))
+    return [
+        (one.physical_type, one.length, one.max_definition_level, one.max_repetition_level)
+        for one in leaves
+    ]
+
+
+def _as_before(new: Struct, before: Struct, ordered: bool) -> Struct:
+    """A chunk of Arrow's as a chunk of the file's schema."""
+    old = meta_of(before)
+    meta = {**meta_of(new), Meta.TYPE: old[Meta.TYPE], Meta.PATH: old[Meta.PATH]}
+    if Meta.KEY_VALUES in old:
+        meta[Meta.KEY_VALUES] = old[Meta.KEY_VALUES]
+    chunk = dict(new)
+    if not ordered:
+        chunk.pop(Chunk.COLUMN_INDEX, None)
+        chunk.pop(Chunk.COLUMN_INDEX_BYTES, None)
+        meta.update(_without_extremes(meta))
+    return {**chunk, Chunk.META: Value(STRUCT, dict(sorted(meta.items())))}
+
+
+def _without_extremes(meta: Struct) -> Struct:
+    if Meta.STATISTICS not in meta:
+        return {}
+    stats = meta[Meta.STATISTICS].held
+    kept = {field: value for field, value in stats.items() if field not in _LEAST_AND_LARGEST}
+    return {Meta.STATISTICS: Value(STRUCT, kept)}
