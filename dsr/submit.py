@@ -49,12 +49,16 @@ _LOOKED_AT = 20
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: ``kind`` is one of ``KINDS``, ``extensions`` are OpenDSR's."""
+    """What is asked for: ``kind`` is one of ``KINDS``, ``extensions`` are OpenDSR's.
+
+    ``callback_urls`` are where a controller wants to be told by OpenDSR what becomes of it.
+    """
 
     kind: str
     identities: Sequence[Identity] = field(repr=False)
     regulation: Regulation | None = None
     extensions: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    callback_urls: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def _prepared(desk: Desk, order: Order, submitter: Submitter, request_id: str) -
         due_at=due.due_at,
         confirm_at=due.confirm_at,
         subjects=subjects,
-        sealed=desk.subjects.seal(request_id, Particulars(identities, order.extensions)),
+        sealed=desk.subjects.seal(request_id, _particulars(order, identities)),
         risk=risk,
     )
 
@@ -138,6 +142,10 @@ def _risk(desk: Desk, signals: Signals, asked: Asked) -> Risk:
     features = features_of(signals, asked)
     learned = None if desk.model is None else desk.model.judge(features)
     return replace(assess(signals, desk.section.risk, learned), features=features)
+
+
+def _particulars(order: Order, identities: tuple[Identity, ...]) -> Particulars:
+    return Particulars(identities, order.extensions, callback_urls=order.callback_urls)
 
 
 def _first_status(desk: Desk, risk: Risk) -> DsrStatus:

@@ -18,6 +18,18 @@ KINDS: Mapping[str, Resource] = {
 """What can be told of, and the resource that one needs the right to read."""
 
 
+CALLBACK = "opendsr"
+"""The kind of an address that a controller has named in its requests: it speaks OpenDSR."""
+
+
+def kept_for_callbacks(organization: str | None) -> str:
+    """Under what the addresses of an organization's controllers are kept.
+
+    That is no name of an organization: they take no room of its webhooks, nor are they among them.
+    """
+    return f"{CALLBACK}:{organization}"
+
+
 @dataclass(frozen=True)
 class Webhook:
     """A registered address. ``url`` may hold a secret of the client's.
@@ -45,11 +57,19 @@ class Webhook:
     disabled_reason: str | None = None
     version: int = 1
 
+    @property
+    def is_callback(self) -> bool:
+        """Whether it is a controller's address, which is told by OpenDSR."""
+        return CALLBACK in self.kinds
+
     def wants(self, event: Event) -> bool:
-        """Whether it is to be told of this event."""
+        """Whether it is to be told of this event; a controller's address wants some of these."""
+        kinds, organization = self.kinds, event.organization
+        if self.is_callback:
+            kinds, organization = ("dsr",), kept_for_callbacks(organization)
         return (
-            event.topic.kind in self.kinds
-            and event.organization == self.organization
+            event.topic.kind in kinds
+            and organization == self.organization
             and self.of_owner in {None, event.owner}
         )
 

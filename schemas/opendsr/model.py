@@ -34,7 +34,25 @@ class ProcessingStatus(StrEnum):
         """The same as a status of ours."""
         return _OURS[self]
 
+    @staticmethod
+    def of(status: DsrStatus) -> ProcessingStatus:
+        """What a controller is told of a request of this status.
 
+        OpenDSR knows no failure. One that failed is not worked off any more, and was not to the
+        end: of what a controller can be told, that is nearest to cancelled.
+        """
+        return _THEIRS[status]
+
+
+_THEIRS = {
+    DsrStatus.HELD: ProcessingStatus.PENDING,
+    DsrStatus.QUEUED: ProcessingStatus.PENDING,
+    DsrStatus.SUBMITTED: ProcessingStatus.PENDING,
+    DsrStatus.IN_PROGRESS: ProcessingStatus.IN_PROGRESS,
+    DsrStatus.COMPLETED: ProcessingStatus.COMPLETED,
+    DsrStatus.FAILED: ProcessingStatus.CANCELLED,
+    DsrStatus.CANCELLED: ProcessingStatus.CANCELLED,
+}
 _OURS = {
     ProcessingStatus.PENDING: DsrStatus.SUBMITTED,
     ProcessingStatus.IN_PROGRESS: DsrStatus.IN_PROGRESS,

@@ -17,7 +17,7 @@ from service.bootstrap import Wiring
 from service.context import principal, reach
 from service.errors import ErrorBody
 from service.openapi import feature
-from service.webhooks.deliver import public_or_refused
+from service.webhooks.public import public_or_refused
 from stores.notify.opening import rules_of
 from stores.outbound import LONGEST_URL, Outbound
 from stores.state.port import AlreadyThere

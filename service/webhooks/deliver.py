@@ -22,7 +22,9 @@ from schemas.access import Reach
 from schemas.errors import StoreError, UsageError
 from schemas.events import StoredEvent
 from schemas.webhooks import Webhook, delivery_of, event_id
+from service.webhooks.letters import Letter, Write
 from service.webhooks.outcome import Failed, Patience, Reached, after, disabled_alert
+from service.webhooks.public import NOT_PUBLIC
 from stores.outbound import AddressRefused, Outbound, OutboundAnswer, Unanswered, Unresolved
 from stores.state.leadership import Leadership
 from stores.state.service_port import Outbox
@@ -41,21 +43,22 @@ _TURN_SECONDS = 5.0
 _LOOKS_WITHIN = 1.0
 _EVERYWHERE = Reach(None)
 _GONE = 410
-_NOT_PUBLIC = "the URL does not lead to an address that is public"
-"""Said of a name that does not resolve, too: else owners would learn which names there are inside.
-"""
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Post:
-    """What a deliverer works with; ``rotation`` is how long the key before the newest signs too."""
+    """What a deliverer works with; ``rotation`` is how long the key before the newest signs too.
+
+    ``callbacks`` writes what controllers are sent.
+    """
 
     webhooks: WebhookStore
     outbox: Outbox
     outbound: Outbound
     keys: WebhookKeys
+    callbacks: Write
     alerts: Alerts
     patience: Patience
     rotation: timedelta
@@ -153,25 +156,29 @@ class Deliverer:
 
     def _send(self, hook: Webhook, stored: StoredEvent, place: int) -> Failed | None:
         """Have one event taken; what is known if it was not, ``place`` being that before it."""
-        body = msgspec.json.encode(delivery_of(hook, stored))
-        now = self._post.clock()
+        write = self._post.callbacks if hook.is_callback else self._delivery
         try:
-            headers = {
-                "Content-Type": "application/json",
-                "X-Lethe-Webhook": hook.id,
-                "X-Lethe-Event": event_id(stored.event),
-                **self._signed(hook, now, body),
-            }
-            answer = self._post.outbound.send("POST", hook.url, body, headers)
+            letter = write(hook, stored)
+            if letter is None:
+                return None
+            answer = self._post.outbound.send("POST", hook.url, letter.body, letter.headers)
         except Unresolved:
-            return Failed(place, _NOT_PUBLIC)
+            return Failed(place, NOT_PUBLIC)
         except (AddressRefused, Unanswered, UsageError) as error:
             return Failed(place, error.message)
         return None if 200 <= answer.status < 300 else _refusal(answer, place)
 
-    def _signed(self, hook: Webhook, now: datetime, body: bytes) -> dict[str, str]:
+    def _delivery(self, hook: Webhook, stored: StoredEvent) -> Letter:
+        """What clients are sent, signed by their keys."""
+        body, now = msgspec.json.encode(delivery_of(hook, stored)), self._post.clock()
         numbers = hook.key_numbers(now, self._post.rotation)
-        return dict(self._post.keys.headers(hook.id, numbers, int(now.timestamp()), body))
+        headers = {
+            "Content-Type": "application/json",
+            "X-Lethe-Webhook": hook.id,
+            "X-Lethe-Event": event_id(stored.event),
+            **self._post.keys.headers(hook.id, numbers, int(now.timestamp()), body),
+        }
+        return Letter(body, headers)
 
     def _keep(self, hook: Webhook, outcome: Reached | Failed) -> None:
         """Write down how it went, also if its owner has changed the webhook meanwhile."""
@@ -196,11 +203,3 @@ def _refusal(answer: OutboundAnswer, place: int) -> Failed:
     seconds = float(wish) if wish.isascii() and wish.isdigit() and len(wish) < 10 else 0.0
     reason = f"the answer was {answer.status}"
     return Failed(place, reason, seconds, is_final=answer.status == _GONE)
-
-
-def public_or_refused(outbound: Outbound, url: str) -> None:
-    """Raises ``AddressRefused`` alike for what is not public and for what does not resolve."""
-    try:
-        outbound.check(url)
-    except Unanswered:
-        raise AddressRefused(_NOT_PUBLIC) from None

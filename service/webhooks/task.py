@@ -7,16 +7,19 @@ from contextlib import closing
 from datetime import timedelta
 
 from dsr.alerts import Alerts
+from dsr.answers import Signers
 from dsr.pauses import Pauses
 from runners.runs import holder_here, state_of
 from service.bootstrap import Wiring
 from service.rounds import Look, Rounds
+from service.webhooks.callbacks import Reports
 from service.webhooks.deliver import LEASE, LEASE_SECONDS, Deliverer, Post
 from service.webhooks.outcome import Patience
 from stores.notify.opening import open_notifiers, rules_of
 from stores.outbound import Outbound
 from stores.state.leadership import Leadership
 from stores.state.service_port import Stores
+from stores.subjects import Subjects
 from stores.webhooks.keys import WebhookKeys
 
 LOOK_EVERY = 2.0
@@ -44,6 +47,12 @@ def post_of(wiring: Wiring, state: Stores) -> Post:
         outbox=state.outbox,
         outbound=Outbound(rules_of(settings.outbound)),
         keys=WebhookKeys(wiring.parameters),
+        callbacks=Reports(
+            state.dsr,
+            state.outbox,
+            Subjects(wiring.parameters),
+            Signers(settings.opendsr, wiring.parameters),
+        ).write,
         alerts=Alerts(state.alerts, notifier, wiring.clock),
         patience=Patience(pauses, random.uniform, timedelta(hours=section.disable_hours)),
         rotation=timedelta(hours=section.rotation_hours),

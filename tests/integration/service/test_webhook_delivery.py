@@ -109,6 +109,7 @@ class Office:
             outbox=self.state.outbox,
             outbound=self.receiver,
             keys=WebhookKeys(MadeKeys()),
+            callbacks=lambda *_: None,
             alerts=Alerts(self.state.alerts, self.heard, self.clock),
             patience=Patience(Pauses(2.0, 600.0), lambda _, high: high, timedelta(hours=20)),
             rotation=timedelta(hours=24),
