@@ -69,6 +69,7 @@ def wire(settings: Settings) -> Wiring:
     service = settings.service
     parameters = open_parameters(settings.parameters)
     check_keys(settings, parameters)
+    model = open_model(settings.dsr.risk.model, S3Settings.of(settings.s3))
     pseudonyms = Pseudonyms.of_parameters(parameters)
     state = state_of(settings)
     requests = DsrCollector(state.dsr, settings.dsr.at_risk_days, utc_now, time.monotonic)
@@ -89,7 +90,7 @@ def wire(settings: Settings) -> Wiring:
         policy=policy_of(service.limits, pseudonyms),
         idempotency=Idempotency(state.idempotency, pseudonyms, service.idempotency),
         observer=observer,
-        model=open_model(settings.dsr.risk.model, S3Settings.of(settings.s3)),
+        model=model,
     )
 
 
