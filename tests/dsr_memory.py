@@ -132,10 +132,12 @@ class MemoryDsr(DsrStore):
 
     def tally(self, due_before: datetime) -> OpenTally:
         queued = [dsr for dsr in self.all.values() if dsr.status is DsrStatus.QUEUED]
-        parked = sum(dsr.parked_reason is not None for dsr in queued)
+        open_ones = [dsr for dsr in self.all.values() if not dsr.status.is_final]
+        waiting = sum(dsr.parked_reason is None for dsr in queued)
+        parked = sum(dsr.parked_reason is not None for dsr in open_ones)
         held = sum(dsr.status is DsrStatus.HELD for dsr in self.all.values())
         due = len(self.due_before(due_before, Reach(None), len(self.all)))
-        return OpenTally(held, len(queued) - parked, parked, due)
+        return OpenTally(held, waiting, parked, due)
 
     def to_minimise(self, closed_before: datetime, limit: int) -> list[Dsr]:
         found = [

@@ -131,7 +131,7 @@ class SqlDsr:
         counted = sa.select(
             _counted(DSRS.c.status == DsrStatus.HELD.value),
             _counted(is_queued & is_parked.is_(None)),
-            _counted(is_queued & is_parked.is_not(None)),
+            _counted(is_parked.is_not(None)),
             _counted(DSRS.c.due_at < due_before),
         ).where(OPEN)
         row = self._database.read(lambda connection: connection.execute(counted).one())

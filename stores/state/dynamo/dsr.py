@@ -266,10 +266,12 @@ def _marks(dsr: Dsr) -> list[Item]:
 
 def _queue_of(dsr: Dsr) -> str | None:
     """Which of those it stands in, if in any."""
-    if dsr.status is DsrStatus.QUEUED:
-        return _WAITING if _waits(dsr) else _PARKED
     if dsr.status is DsrStatus.HELD:
         return _HELD
+    if dsr.parked_reason is not None:
+        return None if dsr.status.is_final else _PARKED
+    if dsr.status is DsrStatus.QUEUED:
+        return _WAITING
     return _TO_CANCEL if _is_to_cancel(dsr) else None
 
 

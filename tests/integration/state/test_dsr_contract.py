@@ -429,6 +429,16 @@ def test_open_requests_are_counted_by_what_they_wait_for_and_by_deadline(state: 
     assert state.dsr.tally(later(days=1)) == OpenTally(held=1, queued=2)
 
 
+@pytest.mark.parametrize("status", ["queued", "submitted", "in_progress"])
+def test_parked_request_is_counted_wherever_it_was_until_it_ends(
+    state: AnyState, status: str
+) -> None:
+    dsr = become(state, added(state, status=DsrStatus(status)), parked_reason="gone")
+    assert state.dsr.tally(RECEIVED).parked == 1
+    become(state, dsr, status=DsrStatus.COMPLETED, closed_at=RECEIVED)
+    assert state.dsr.tally(RECEIVED).parked == 0
+
+
 def test_a_notice_of_a_deadline_is_kept_and_is_in_its_event_alone(state: AnyState) -> None:
     dsr = added(state)
     told = become(state, dsr, due_notice=DueNotice(7, 2))
