@@ -11,6 +11,7 @@ from typing import Any
 import apache_beam as beam
 
 from schemas.changes import Block, ChangeBatch
+from schemas.erasure import SuppressionRef
 from schemas.inputs import Split
 from schemas.registry import Registry
 from schemas.stream_log import ShardState
@@ -36,6 +37,7 @@ from transforms.stages import (
     ScrubBatches,
     StreamTask,
 )
+from transforms.suppress import SubjectRules
 from transforms.validate import validate
 from transforms.write import LakeWriter, Output
 
@@ -79,7 +81,8 @@ class Sources:
 class Destination:
     """Where rows go and how: the lake, the work folder on the way, and the commit at the end.
 
-    ``work`` is None where workers do not see this machine's folders.
+    ``work`` is None where workers do not see this machine's folders. ``suppressions`` are the lists
+    of subjects whose rows are left out, up to that which ``commit`` knows.
     """
 
     store: ObjectStore
@@ -87,6 +90,7 @@ class Destination:
     work: Path | None
     commit: CommitPlan
     now: datetime
+    suppressions: tuple[SuppressionRef, ...] = ()
 
 
 def deliver(
@@ -169,7 +173,11 @@ def write(batches: Any, rules: Rules, destination: Destination) -> Sequence[Any]
     No row crosses a shuffle: each worker writes what it decoded.
     """
     lake = LakeWriter(
-        destination.store, rules.registry, destination.output, destination.commit.run.run_id
+        destination.store,
+        rules.registry,
+        destination.output,
+        destination.commit.run.run_id,
+        SubjectRules(rules.scrub_key, destination.suppressions),
     )
     fn = GatherAndWrite(destination.work, rules.partitioning, destination.now, lake)
     made = batches | "GatherAndWrite" >> beam.ParDo(fn).with_outputs(ACCOUNTS, main="files")

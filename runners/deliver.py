@@ -25,7 +25,7 @@ from runners.progress import beside, shown_progress
 from runners.report import Report
 from schemas.errors import LetheError, StoreError
 from stores.inputs import InputOpener
-from stores.log import Commit, DeliveryLog, Owner, Run, new_run_id
+from stores.log import Commit, DeliveryLog, Owner, Positions, Run, new_run_id
 from stores.objects.local import LocalObjectStore
 from stores.objects.port import ObjectStore
 from transforms.shards import OnGap
@@ -80,7 +80,7 @@ def run_round(delivery: Delivery, runner: PipelineRunner, console: Console) -> R
         report = _survey(delivery, plan, sources, runner, console)
     else:
         run = log.begin(new_run_id(datetime.now(UTC)), known.number)
-        report = _deliver(delivery, plan, sources, log, run, runner, console)
+        report = _deliver(delivery, plan, sources, log, run, known, runner, console)
     return _timed(report, plan, sources, time.monotonic() - began)
 
 
@@ -105,6 +105,7 @@ def _deliver(
     sources: Sources,
     log: DeliveryLog,
     run: Run,
+    known: Positions,
     runner: PipelineRunner,
     console: Console,
 ) -> Report:
@@ -114,18 +115,19 @@ def _deliver(
             delivery.store,
             delivery.output,
             folder if delivery.workers_here else None,
-            _commit_plan(run, plan, sources),
+            _commit_plan(run, plan, sources, known),
             now,
+            known.suppressions,
         )
         with shown_progress(folder, plan.size, console):
             runner.run(lambda p: deliver(p, sources, delivery.rules, destination), len(sources))
     return report_of(log.commit_of(run))
 
 
-def _commit_plan(run: Run, plan: Plan, sources: Sources) -> CommitPlan:
-    known = sources.delivered.items()
-    reached = {source: state.through.until for source, state in known if state.through is not None}
-    return CommitPlan(run, "deliver", plan.files, reached=reached)
+def _commit_plan(run: Run, plan: Plan, sources: Sources, known: Positions) -> CommitPlan:
+    shards = sources.delivered.items()
+    reached = {source: state.through.until for source, state in shards if state.through is not None}
+    return CommitPlan(run, "deliver", plan.files, knows=known.knows, reached=reached)
 
 
 def _survey(

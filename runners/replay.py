@@ -16,7 +16,7 @@ from runners.deliver import Delivery, alive_run, prepare_lake, report_of, work_f
 from runners.progress import shown_progress
 from runners.report import Report
 from schemas.delivery import ERRORS
-from stores.log import DeliveryLog, Run, new_run_id
+from stores.log import DeliveryLog, Positions, Run, new_run_id
 from stores.objects.port import ObjectInfo, ObjectStore
 from transforms.letters import LetterFilter, letter_blocks
 from transforms.stages import CommitPlan
@@ -33,13 +33,13 @@ def replay_round(
     began = time.monotonic()
     log = DeliveryLog(delivery.store)
     # Known before the letters are listed: whoever takes the same ones commits after this.
-    last_commit = log.last_number()
+    known = log.positions()
     prepare_lake(log, delivery)
     found = [info for info in letter_files(delivery.store) if _concerns(info, delivery, chosen)]
     if not found:
         return Report()
-    run = log.begin(new_run_id(datetime.now(UTC)), last_commit)
-    report = _replay(delivery, chosen, found, log, run, runner, console)
+    run = log.begin(new_run_id(datetime.now(UTC)), known.number)
+    report = _replay(delivery, chosen, found, log, run, known, runner, console)
     seconds = time.monotonic() - began
     return replace(
         report,
@@ -67,14 +67,17 @@ def _replay(
     found: list[ObjectInfo],
     log: DeliveryLog,
     run: Run,
+    known: Positions,
     runner: PipelineRunner,
     console: Console,
 ) -> Report:
     now = datetime.now(UTC)
     paths = tuple(info.key for info in found)
     with alive_run(log, run), work_folder(delivery, run.run_id) as folder:
-        plan = CommitPlan(run, "replay", {}, removed=paths)
-        destination = Destination(delivery.store, delivery.output, folder, plan, now)
+        plan = CommitPlan(run, "replay", {}, removed=paths, knows=known.knows)
+        destination = Destination(
+            delivery.store, delivery.output, folder, plan, now, known.suppressions
+        )
         with shown_progress(folder, sum(info.size for info in found), console):
             runner.run(lambda p: replay(p, paths, chosen, delivery.rules, destination), len(paths))
     return report_of(log.commit_of(run))

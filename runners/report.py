@@ -14,7 +14,7 @@ from schemas.errors import StoreError
 
 @dataclass(frozen=True)
 class Report:
-    """What a delivery did. ``read == delivered + dead_letters + filtered``, always.
+    """What a delivery did. ``read == delivered + dead_letters + filtered + suppressed``, always.
 
     ``files`` and ``bytes`` are of the data files written; ``inputs`` were read and ``skipped``
     found covered already. ``commit`` is the number in the delivery log, None if nothing was new
@@ -25,6 +25,7 @@ class Report:
     delivered: int = 0
     dead_letters: int = 0
     filtered: int = 0
+    suppressed: int = 0
     parked: int = 0
     discarded_fields: int = 0
     repeats: int = 0
@@ -85,6 +86,8 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     ]
     if report.repeats:
         lines.insert(6, ("of these repeats", f"{report.repeats:,}"))
+    if report.suppressed:
+        lines.insert(6, ("suppressed", f"{report.suppressed:,}"))
     if report.parked:
         lines.insert(5, ("parked", f"{report.parked:,}"))
     if report.discarded_fields:

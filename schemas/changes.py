@@ -223,9 +223,9 @@ class ChangeBatch:
     """A block after decoding: its changes by type, its rejects, and what was left out on purpose.
 
     ``read`` counts every record the block held; at the end of the data path
-    ``read == delivered + rejects + filtered``. ``discarded_fields`` counts unknown fields that
-    were dropped by policy. ``repeats`` are among those filtered, ``unidentified`` among those in
-    ``typed``; see ``schemas.delivery.Counts``.
+    ``read == delivered + rejects + filtered + suppressed``. ``discarded_fields`` counts unknown
+    fields that were dropped by policy. ``repeats`` are among those filtered, ``unidentified`` among
+    those in ``typed``; see ``schemas.delivery.Counts``.
     """
 
     block: Block
@@ -236,6 +236,7 @@ class ChangeBatch:
     discarded_fields: int = 0
     repeats: int = 0
     unidentified: int = 0
+    suppressed: int = 0
 
     def replace_typed(self, typed: tuple[TypedChanges, ...]) -> ChangeBatch:
         return replace(self, typed=typed)

@@ -45,16 +45,19 @@ class Partition:
 
 @dataclass
 class Counts:
-    """What became of the records of a delivery: ``read == delivered + dead_letters + filtered``.
+    """What became of the records of a delivery.
 
-    ``repeats`` are among those filtered: changes that a stream brought twice. ``unidentified`` are
-    among those delivered: changes of a stream without an identifier, which may be repeats.
+    ``read == delivered + dead_letters + filtered + suppressed``, where those suppressed are of
+    subjects that were erased before. ``repeats`` are among those filtered: changes that a stream
+    brought twice. ``unidentified`` are among those delivered or suppressed: changes of a stream
+    without an identifier, which may be repeats.
     """
 
     read: int = 0
     delivered: int = 0
     dead_letters: int = 0
     filtered: int = 0
+    suppressed: int = 0
     parked: int = 0
     discarded_fields: int = 0
     repeats: int = 0
@@ -68,6 +71,7 @@ class Counts:
         self.delivered += other.delivered
         self.dead_letters += other.dead_letters
         self.filtered += other.filtered
+        self.suppressed += other.suppressed
         self.parked += other.parked
         self.discarded_fields += other.discarded_fields
         self.repeats += other.repeats
@@ -206,11 +210,16 @@ def summary(counts: Counts) -> dict[str, Any]:
         "delivered": counts.delivered,
         "dead_letters": counts.dead_letters,
         "filtered": counts.filtered,
+        "suppressed": counts.suppressed,
         "parked": counts.parked,
         "discarded_fields": counts.discarded_fields,
         "repeats": counts.repeats,
         "unidentified": counts.unidentified,
-        "by_type": dict(sorted(counts.by_type.items())),
-        "by_date": dict(sorted(counts.by_date.items())),
-        "by_error": dict(sorted(counts.by_error.items())),
+        "by_type": _present(counts.by_type),
+        "by_date": _present(counts.by_date),
+        "by_error": _present(counts.by_error),
     }
+
+
+def _present(counts: Counter[str]) -> dict[str, int]:
+    return {name: count for name, count in sorted(counts.items()) if count}

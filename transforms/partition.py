@@ -128,6 +128,7 @@ class Gathering:
             discarded_fields=batch.discarded_fields,
             repeats=batch.repeats,
             unidentified=batch.unidentified,
+            suppressed=batch.suppressed,
         )
         for changes in batch.typed:
             self._hold(changes, batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,24 +18,25 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from schemas.changes import Block, ChangeBatch
-from schemas.delivery import Counts, summary
+from schemas.delivery import Counts, Partition, summary
 from schemas.inputs import Covered, InputFile, Split
 from schemas.registry import Registry
 from schemas.streams import ShardRange, StreamAddress
 from stores.inputs import InputOpener
 from stores.log import Commit, DataFile, DeliveryLog, Run
-from stores.objects.port import ObjectStore
+from stores.objects.port import ObjectStore, StagedObject
 from stores.streams import open_stream
 from transforms.commit import draft_commit, is_quiet
 from transforms.decode import Decoder, UnknownFields
 from transforms.letters import LetterFilter, letter_blocks
-from transforms.partition import Gathering, Partitioning
+from transforms.partition import Gathering, Partitioning, Piece
 from transforms.progress import ProgressFile
 from transforms.read import read_split
 from transforms.repeats import RepeatFilter, drop_repeats
 from transforms.scrub import ScrubKey
 from transforms.shards import ShardTask
 from transforms.side_by_side import read_tasks
+from transforms.suppress import SubjectSieve, SubjectWriter
 from transforms.write import LakeWriter, write_partition
 
 ACCOUNTS = "accounts"
@@ -175,6 +176,13 @@ class GatherAndWrite(beam.DoFn):
         self._resources = ExitStack()
         self._work = self._folder or self._own_folder()
         self._progress = ProgressFile(self._work)
+        self._sieve = self._opened_sieve()
+
+    def _opened_sieve(self) -> SubjectSieve | None:
+        lake = self._lake
+        if lake is None or lake.subjects is None:
+            return None
+        return lake.subjects.open(lake.store, self._now)
 
     def _own_folder(self) -> Path:
         made = TemporaryDirectory(prefix="lethe-work-")
@@ -185,6 +193,8 @@ class GatherAndWrite(beam.DoFn):
         self._counts = Counts()
 
     def process(self, batch: ChangeBatch) -> Iterator[Any]:
+        if self._sieve is not None:
+            batch = self._sieve.sift_rejects(batch)
         counts = self._gathering.add(batch)
         self._counts.add(counts)
         block = batch.block
@@ -197,12 +207,25 @@ class GatherAndWrite(beam.DoFn):
         pieces, counts = self._gathering.finish()
         self._counts.add(counts)
         if self._lake is not None:
-            for partition in list(pieces):
-                for file in write_partition(partition, pieces.pop(partition), self._lake):
-                    yield _in_global_window(file)
+            for made in self._written(pieces, self._lake):
+                yield _in_global_window(made)
         self._gathering.clear()
         report_metrics(summary(self._counts))
         yield beam.pvalue.TaggedOutput(ACCOUNTS, _in_global_window(self._counts))
+
+    def _written(
+        self, pieces: dict[Partition, list[Piece]], lake: LakeWriter
+    ) -> Iterator[DataFile | StagedObject]:
+        """The files of all partitions, and then the containers of their subject indexes."""
+        if self._sieve is None:
+            for partition in list(pieces):
+                yield from write_partition(partition, pieces.pop(partition), lake)
+            return
+        with SubjectWriter(self._sieve, lake.store, lake.run_id) as subjects:
+            for partition in list(pieces):
+                yield from write_partition(partition, pieces.pop(partition), lake, subjects)
+            yield from subjects.finish()
+            self._counts.add(subjects.counts)
 
     def teardown(self) -> None:
         self._progress.close()
@@ -217,6 +240,8 @@ class CommitPlan:
     kind: str
     files: Mapping[str, InputFile]
     removed: tuple[str, ...] = ()
+    knows: int = 0
+    """The number of the newest suppression that is heeded."""
     reached: Mapping[str, datetime] = field(default_factory=dict)
     """How far shards had been read by time, by source."""
 
@@ -244,6 +269,8 @@ class CommitDelivery(beam.DoFn):
             plan.files,
             plan.removed,
         )
+        indexes = tuple(item for item in made if isinstance(item, StagedObject))
+        draft = replace(draft, indexes=indexes, knows=plan.knows)
         if not is_quiet(draft, plan.reached):
             yield DeliveryLog(self._store).commit(plan.run, draft)
 

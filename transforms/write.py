@@ -24,9 +24,11 @@ from schemas.fields import EnumKind, Field, RecordType, StringKind
 from schemas.registry import Registry
 from stores.log import DataFile
 from stores.objects.port import ObjectStore, StagedWriter
+from stores.subject_index import IndexBuilder
 from transforms.avro import AvroFileWriter
 from transforms.partition import Piece
 from transforms.sink import Sink
+from transforms.suppress import Sifted, SubjectRules, SubjectWriter
 
 ROW_GROUP_ROWS = 122_880
 ROW_GROUP_BYTES = 64 * 1024 * 1024
@@ -70,6 +72,8 @@ class LakeWriter:
     registry: Registry
     output: Output
     run_id: str
+    subjects: SubjectRules | None = None
+    """What is done about subjects; None if their hashes are not gathered, and all rows pass."""
 
 
 def choose_output(fmt: str, codec: str | None, rotation: Rotation) -> Output:
@@ -85,15 +89,21 @@ def choose_output(fmt: str, codec: str | None, rotation: Rotation) -> Output:
 
 
 def write_partition(
-    partition: Partition, pieces: Iterable[Piece], lake: LakeWriter
+    partition: Partition,
+    pieces: Iterable[Piece],
+    lake: LakeWriter,
+    subjects: SubjectWriter | None = None,
 ) -> Iterator[DataFile]:
-    """Stage the files of a partition, its rows in source order, and describe each."""
+    """Stage the files of a partition, its rows in source order, and describe each.
+
+    With ``subjects`` rows of those suppressed are left out, and each file of data gets an index.
+    """
     ordered = sorted(pieces, key=lambda piece: piece.first)
     if partition.is_errors:
         yield _write_letters(partition, ordered, lake)
         return
     record_type = lake.registry[partition.name]
-    writer = _RotatingWriter(partition, ordered[0].first, record_type, lake)
+    writer = _RotatingWriter(partition, ordered[0].first, record_type, lake, subjects)
     try:
         for piece in ordered:
             yield from writer.add(piece.batch(record_type))
@@ -217,8 +227,14 @@ class _RotatingWriter:
     """Writes a partition's rows into one file after another, each held to the rotation's limits."""
 
     def __init__(
-        self, partition: Partition, first: Position, record_type: RecordType, lake: LakeWriter
+        self,
+        partition: Partition,
+        first: Position,
+        record_type: RecordType,
+        lake: LakeWriter,
+        subjects: SubjectWriter | None,
     ) -> None:
+        self._subjects = subjects
         self._partition = partition
         self._first = first
         self._record_type = record_type
@@ -264,13 +280,21 @@ class _RotatingWriter:
         return self._held.rows >= ROW_GROUP_ROWS or self._held.size >= self._group_bytes
 
     def _write_group(self) -> Iterator[DataFile]:
+        sifted = self._sifted(pa.Table.from_batches(self._held.batches))
+        self._held = _Group()
+        if not len(sifted.rows):
+            return
         if self._open is None:
             self._open = self._open_file()
-        self._open.add(pa.Table.from_batches(self._held.batches))
-        self._held = _Group()
+        self._open.add(sifted)
         rotation = self._output.rotation
         if self._open.rows >= rotation.rows or self._open.sink.size >= rotation.size:
             yield self._close()
+
+    def _sifted(self, rows: pa.Table) -> Sifted:
+        if self._subjects is None:
+            return Sifted(rows, ())
+        return self._subjects.sift(self._partition, self._record_type, rows)
 
     def _open_file(self) -> _OpenFile:
         fingerprint = self._record_type.fingerprint
@@ -278,12 +302,18 @@ class _RotatingWriter:
         self._sequence += 1
         key = f"{self._partition.folder}/{name}"
         staged = self._lake.store.stage(key, self._lake.run_id)
-        return _OpenFile(staged, self._record_type, self._output, name)
+        index = None
+        if self._subjects is not None:
+            index = self._subjects.builder(key, self._record_type)
+        return _OpenFile(staged, self._record_type, self._output, name, index)
 
     def _close(self) -> DataFile:
         opened, self._open = self._open, None
         assert opened is not None
         opened.encoder.close()
+        index = None
+        if self._subjects is not None and opened.index is not None:
+            index = self._subjects.keep(opened.index)
         return DataFile(
             partition=self._partition,
             format=self._output.format,
@@ -293,6 +323,7 @@ class _RotatingWriter:
             latest=opened.latest,
             fingerprint=self._record_type.fingerprint,
             staged=opened.staged.close(),
+            index=index,
         )
 
 
@@ -300,9 +331,15 @@ class _OpenFile:
     """A file being written."""
 
     def __init__(
-        self, staged: StagedWriter, record_type: RecordType, output: Output, name: str
+        self,
+        staged: StagedWriter,
+        record_type: RecordType,
+        output: Output,
+        name: str,
+        index: IndexBuilder | None,
     ) -> None:
         self.staged = staged
+        self.index = index
         self.sink = Sink(staged)
         self.rows = 0
         self.earliest: int | None = None
@@ -314,8 +351,12 @@ class _OpenFile:
         else:
             self.encoder = _AvroEncoder(self.sink, record_type, output.codec, name)
 
-    def add(self, rows: Any) -> None:
+    def add(self, sifted: Sifted) -> None:
+        rows = sifted.rows
         self.encoder.write(rows)
+        if self.index is not None:
+            for hashes in sifted.hashes:
+                self.index.add(hashes)
         self.rows += len(rows)
         earliest, latest = _span(rows.column(self._time))
         self.earliest = earliest if self.earliest is None else min(self.earliest, earliest)
