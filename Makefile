@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis bench-flink bench-enrich bench-service clean
+.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis bench-flink bench-enrich bench-service bench-dsr clean
 
 $(READY): requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -49,6 +49,9 @@ bench-enrich: $(READY)  ## Enriching contacts, beside a client that costs nothin
 
 bench-service: $(READY)  ## The service beside a pipeline, at its most, and with 800 WebSockets
 	$(BIN)/python -m bench.service
+
+bench-dsr: $(READY)  ## Data subject requests: submitted, looked up among a million, and held for minutes
+	$(BIN)/python -m bench.dsr
 
 clean:
 	rm -rf $(VENV) demo bench/results .pytest_cache .mypy_cache .ruff_cache
