@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from typer.testing import CliRunner, Result
 
 from dsr.drain import LEASE
 from runners.commands.dsr import app
+from schemas.access import Reach
 from schemas.errors import UsageError
 from stores.state.sql import open_state
+from tests.mock_processor import running_processor
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +74,32 @@ def test_drain_leaves_it_to_another_process_that_drains(tmp_path: Path) -> None:
     with closing(open_state(f"sqlite:///{tmp_path / 'state' / 'state.db'}")) as state:
         assert state.leases.acquire(LEASE, "service", 60) is not None
         assert "another process drains" in lethe("drain").stdout
+
+
+@pytest.mark.parametrize("dialect", ["opendsr-2.0", "mparticle-v3"])
+def test_drain_asks_a_processor_that_never_calls_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dialect: str
+) -> None:
+    monkeypatch.setenv("LETHE_DSR__SILENCE_HOURS", "0.00001")
+    with running_processor(step=None, repeats=0) as processor:
+        url = processor.url if dialect == "mparticle-v3" else processor.specification_url
+        one = {"dialect": dialect, "regions": [{"name": "eu", "url": url}]}
+        monkeypatch.setenv("LETHE_PROCESSORS", json.dumps({"one": one}))
+        request_id = submitted()
+        assert "1 forwarded" in lethe("drain").stdout
+        processor.advance()
+        assert status_in_the_end(request_id, "in_progress")
+        processor.advance()
+        assert status_in_the_end(request_id, "completed")
+    with closing(open_state(f"sqlite:///{tmp_path / 'state' / 'state.db'}")) as state:
+        told = [entry.draft.action for entry in state.audit.of(f"dsr:{request_id}", Reach(None))]
+    assert told.count("dsr.told") == 2
+
+
+def status_in_the_end(request_id: str, status: str) -> bool:
+    """Whether draining makes the request that, within some seconds."""
+    until = time.monotonic() + 20
+    while shown(request_id)["status"] != status and time.monotonic() < until:
+        time.sleep(0.1)
+        assert lethe("drain").exit_code == 0
+    return bool(shown(request_id)["status"] == status)
