@@ -69,9 +69,10 @@ def test_unusual_request_is_held_by_what_was_learned(model: Path) -> None:
     assert "features" not in held["risk"]
 
 
-def test_too_few_requests_leave_no_model(model: Path) -> None:
-    keep(past(20))
-    assert "there are 20 past requests" in refused("learn-risk")
+@pytest.mark.parametrize("count", [0, 20])
+def test_too_few_requests_leave_no_model(model: Path, count: int) -> None:
+    keep(past(count))
+    assert f"there are {count} past requests" in refused("learn-risk")
     assert not model.exists()
 
 
