@@ -103,7 +103,7 @@ class AvroFileWriter:
     ) -> None:
         self._sink = sink
         self._encoder = AvroBatchEncoder(record_type)
-        self._compress = _compressor(codec)
+        self._compress = compressor(codec)
         header = _header(record_type, codec, metadata)
         self._sync = hashlib.sha256(record_type.fingerprint.encode() + header).digest()[:16]
         self._unwritten = header + self._sync
@@ -208,7 +208,8 @@ CODECS = tuple(_COMPRESSORS)
 """The Avro codec names that ``AvroFileWriter`` takes, its default first."""
 
 
-def _compressor(codec: str) -> Callable[[bytes], bytes]:
+def compressor(codec: str) -> Callable[[bytes], bytes]:
+    """What packs a block. Raises ``UsageError`` for a codec that is none of ``CODECS``."""
     if codec not in _COMPRESSORS:
         raise UsageError(f"unknown Avro codec {codec!r}; choose one of {', '.join(CODECS)}")
     return _COMPRESSORS[codec]

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.fields import RecordType
+from transforms.avro import Sink
 from transforms.erasure import thrift
 from transforms.erasure.matching import Matcher
 from transforms.erasure.parquet_footer import (
@@ -70,12 +71,6 @@ _SECOND_VERSION = 3
 
 _LEAST_AND_LARGEST = frozenset({1, 2, 5, 6, 7, 8})
 """Fields of ``Statistics``."""
-
-
-class Sink(Protocol):
-    """Where a file's bytes go; ``write`` takes all it is given."""
-
-    def write(self, data: bytes, /) -> object: ...
 
 
 def count_parquet(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> Rewritten:

@@ -1,0 +1,241 @@
+"""Avro files without the rows of subjects.
+
+A block without a match is copied as the bytes it is. Of each block only the columns that may
+identify a subject are read, by fastavro's compiled reader, which passes over the others; of a block
+with matches the rows are cut out of its bytes, and the rest is packed again by the file's codec.
+Header, metadata, schema and sync marker stay; a block that is left empty disappears.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import fastavro
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.errors import LetheError
+from schemas.fields import RecordType
+from transforms.avro import Sink
+from transforms.avro_container import (
+    MAGIC,
+    AvroBlock,
+    AvroHeader,
+    NotAvro,
+    encoded_block,
+    encoded_number,
+    read_blocks,
+    read_header,
+)
+from transforms.erasure.avro_codecs import packed, unpacked
+from transforms.erasure.avro_rows import RowRedaction
+from transforms.erasure.avro_schema import arrow_struct, bare_schema, picked
+from transforms.erasure.matching import Matcher
+from transforms.erasure.redaction import Redaction
+from transforms.erasure.rewritten import Rewritten
+from transforms.subject_columns import subject_column_names
+
+_SYNC = bytes(16)
+
+Mask = npt.NDArray[np.bool_]
+
+
+def count_avro(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> Rewritten:
+    """How many rows of a file are of the subjects; ``source`` stands at its beginning.
+
+    Raises ``NotAvro`` for what is none or is damaged, and ``SchemaError`` if a subject column
+    cannot be read as text.
+    """
+    return _told(_matches(source, record_type, matcher), redacts=False)
+
+
+def rewrite_avro(
+    source: BinaryIO,
+    sink: Sink,
+    record_type: RecordType,
+    matcher: Matcher,
+    redaction: Redaction | None = None,
+) -> Rewritten:
+    """Write a file anew without the subjects' rows, or with these redacted.
+
+    ``source`` is read twice. Nothing is written if no row matches, or if none would remain. Raises
+    as ``count_avro`` does.
+    """
+    matches = _matches(source, record_type, matcher)
+    told = _told(matches, redacts=redaction is not None)
+    if told.matched and told.rows_after:
+        source.seek(0)
+        for data in _pieces(source, matches, record_type, redaction):
+            sink.write(data)
+    return told
+
+
+# --- Which rows -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """What matches in a block of so many rows; ``mask`` is None if nothing does."""
+
+    rows: int
+    mask: Mask | None
+
+    @property
+    def count(self) -> int:
+        return 0 if self.mask is None else int(self.mask.sum())
+
+
+def _matches(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> list[_Matched]:
+    header = read_header(source)
+    rows = _Rows.of(header, record_type)
+    return [
+        _matched_in(block, header.codec, rows, record_type, matcher)
+        for block in read_blocks(source, header)
+    ]
+
+
+def _matched_in(
+    block: AvroBlock, codec: str, rows: _Rows, record_type: RecordType, matcher: Matcher
+) -> _Matched:
+    if not block.rows or not rows.names:
+        return _Matched(block.rows, None)
+    batch = rows.batch(AvroBlock(block.rows, unpacked(block.data, codec)))
+    mask = np.asarray(matcher.mask(record_type, batch).to_numpy(zero_copy_only=False), bool)
+    return _Matched(block.rows, mask if mask.any() else None)
+
+
+def _told(matches: list[_Matched], redacts: bool) -> Rewritten:
+    rows = sum(one.rows for one in matches)
+    matched = sum(one.count for one in matches)
+    return Rewritten(rows, matched, rows if redacts else rows - matched)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Reads columns of a file's blocks, and where in these its rows end.
+
+    ``prefix`` begins a container that is not packed, for a reader to find one block behind it.
+    """
+
+    names: list[str]
+    prefix: bytes
+    columns: dict[str, Any]
+    arrow: Any
+
+    @staticmethod
+    def of(header: AvroHeader, record_type: RecordType) -> _Rows:
+        """For the columns that may identify a subject."""
+        schema = bare_schema(header.schema)
+        every = pa.schema([(field["name"], pa.null()) for field in schema["fields"]])
+        names = subject_column_names(record_type, every)
+        columns = picked(schema, names)
+        return _Rows(names, _prefix(schema), columns, arrow_struct(columns))
+
+    def batch(self, block: AvroBlock) -> pa.RecordBatch:
+        """The columns of an unpacked block."""
+        with _reading():
+            rows = list(fastavro.reader(self._container(block), reader_schema=self.columns))
+            return pa.RecordBatch.from_struct_array(pa.array(rows, self.arrow))
+
+    def ends(self, block: AvroBlock) -> list[int]:
+        """Where the rows of an unpacked block end."""
+        with _reading():
+            (one,) = fastavro.block_reader(self._container(block), reader_schema=self.columns)
+            ends = [one.bytes_.tell() for _ in one]
+        if ends[-1] != len(block.data):
+            raise NotAvro("an Avro block holds more than its rows: the file is damaged")
+        return ends
+
+    def _container(self, block: AvroBlock) -> BinaryIO:
+        head = encoded_number(block.rows) + encoded_number(len(block.data))
+        return io.BytesIO(b"".join((self.prefix, head, block.data, _SYNC)))
+
+
+def _prefix(schema: dict[str, Any]) -> bytes:
+    encoded = json.dumps(schema).encode()
+    entry = encoded_number(11) + b"avro.schema" + encoded_number(len(encoded)) + encoded
+    return b"".join((MAGIC, encoded_number(1), entry, b"\x00", _SYNC))
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except LetheError:
+        raise
+    except Exception as error:  # fastavro raises a family of unrelated classes
+        raise NotAvro(
+            f"an Avro block cannot be read ({type(error).__name__}): the file is damaged"
+        ) from None
+
+
+# --- The file put together --------------------------------------------------------------------
+
+
+def _pieces(
+    source: BinaryIO,
+    matches: list[_Matched],
+    record_type: RecordType,
+    redaction: Redaction | None,
+) -> Iterator[bytes]:
+    header = read_header(source)
+    edit = _Edit.of(header, record_type, redaction)
+    yield header.encoded
+    for block, matched in zip(read_blocks(source, header), matches, strict=True):
+        edited = block if matched.mask is None else edit.block(block, matched.mask)
+        if edited.rows or not block.rows:
+            yield encoded_block(edited, header)
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """Takes rows out of the blocks of one file, or redacts them."""
+
+    codec: str
+    rows: _Rows
+    redaction: RowRedaction | None
+
+    @staticmethod
+    def of(header: AvroHeader, record_type: RecordType, redaction: Redaction | None) -> _Edit:
+        rows = _Rows.of(header, record_type)
+        if redaction is None:
+            return _Edit(header.codec, rows, None)
+        schema = bare_schema(header.schema)
+        return _Edit(header.codec, rows, RowRedaction(schema, record_type.fields, redaction))
+
+    def block(self, block: AvroBlock, mask: Mask) -> AvroBlock:
+        """The block with its matched rows taken out, or redacted."""
+        content = unpacked(block.data, self.codec)
+        ends = self.rows.ends(AvroBlock(block.rows, content))
+        if self.redaction is None:
+            parts, rows = list(_kept(content, ends, mask)), int((~mask).sum())
+        else:
+            parts, rows = list(_redacted(content, ends, mask, self.redaction)), block.rows
+        return AvroBlock(rows, packed(b"".join(parts), self.codec))
+
+
+def _kept(content: bytes, ends: list[int], mask: Mask) -> Iterator[bytes]:
+    """The stretches between matched rows."""
+    start = 0
+    for row in np.flatnonzero(mask).tolist():
+        yield content[start : ends[row - 1] if row else 0]
+        start = ends[row]
+    yield content[start:]
+
+
+def _redacted(
+    content: bytes, ends: list[int], mask: Mask, redaction: RowRedaction
+) -> Iterator[bytes]:
+    start = 0
+    for row in np.flatnonzero(mask).tolist():
+        begin = ends[row - 1] if row else 0
+        yield content[start:begin]
+        yield redaction.row(content[begin : ends[row]])
+        start = ends[row]
+    yield content[start:]
