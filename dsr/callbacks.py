@@ -50,6 +50,9 @@ LARGEST = 64 * 1024
 """Bytes of a callback's body that are taken."""
 
 
+_BEGUN = frozenset({DsrStatus.IN_PROGRESS, DsrStatus.COMPLETED})
+"""What OpenDSR does not cancel."""
+
 Seal = Callable[[Dsr, str], bytes | None]
 """The sealed part of a request with this address of its results; None if it cannot be opened."""
 
@@ -143,8 +146,11 @@ def heard_of(dsr: Dsr, silence: Silence, now: datetime) -> Dsr:
     """A request of which its processor has just said where it is: with the time of the next look.
 
     That is when ``silence`` is over; at once if the processor is to cancel it; never if it is over.
+    One that the processor has begun is not to be cancelled any more, and is not said to be.
     """
     next_look = None
+    if dsr.status in _BEGUN:
+        dsr = replace(dsr, cancel_requested_at=None)
     if dsr.status is DsrStatus.SUBMITTED and dsr.cancel_requested_at is not None:
         next_look = now
     elif not dsr.status.is_final:

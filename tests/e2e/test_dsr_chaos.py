@@ -134,7 +134,7 @@ def everything(state: Stores) -> list[Dsr]:
 
 
 def is_left(dsr: Dsr) -> bool:
-    is_to_cancel = dsr.cancel_requested_at is not None and dsr.status is DsrStatus.SUBMITTED
+    is_to_cancel = dsr.cancel_requested_at is not None and not dsr.status.is_final
     return dsr.status is DsrStatus.QUEUED or is_to_cancel
 
 

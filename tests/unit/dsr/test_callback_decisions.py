@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsr.callbacks import Outcome, apply
+from dsr.cancel import cancel
 from dsr.trust import Peer
 from dsr.verification import Signed, Verified
+from schemas.access import Reach
 from schemas.dsr import Dsr, DsrStatus, Forwarding, Particulars
+from schemas.errors import Conflict
 from schemas.opendsr.model import ProcessingStatus, StatusReport
 from tests.dsr_memory import Office
 from tests.dsr_requests import EMAIL, RECEIVED, a_request
@@ -48,6 +51,17 @@ def test_request_goes_on_as_it_is_told(office: Office, status: str) -> None:
     dsr = kept(office)
     assert told(office, dsr, status) is Outcome.APPLIED
     assert now_of(office, dsr).status == status
+
+
+@pytest.mark.parametrize("status", ["in_progress", "completed"])
+def test_request_that_its_processor_has_begun_is_not_said_to_be_cancelled(
+    office: Office, status: str
+) -> None:
+    dsr = kept(office, cancel_requested_at=RECEIVED)
+    told(office, dsr, status)
+    assert now_of(office, dsr).cancel_requested_at is None
+    with pytest.raises(Conflict, match="cannot be cancelled any more"):
+        cancel(office.desk(), dsr.id, Reach(None), "user-1")
 
 
 def test_final_status_closes_the_request(office: Office) -> None:
