@@ -227,6 +227,8 @@ class Drain:
 
     def _through(self, due: Sequence[tuple[Dsr, Callable[[Dsr, str], Talk]]]) -> Counter[Outcome]:
         """Do all, some at a time, and keep the lease meanwhile. Raises the first ``StoreError``."""
+        if self._leadership.hold() is None:  # Looking for what is due may have taken long.
+            return Counter()
         left: set[Future[Outcome]] = {self._helpers.submit(self._one, *one) for one in due}
         done: set[Future[Outcome]] = set()
         while left:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,13 @@ from typer.testing import CliRunner
 
 from dsr.changing import change
 from dsr.desk import Desk
+from dsr.drain import LEASE_SECONDS
 from dsr.forwarding import Outcome, retried
 from runners.commands.dsr import app
 from schemas.access import Reach
+from schemas.dsr import Dsr
 from stores.processors.errors import Unreachable
+from stores.queues.port import RequestQueue
 from stores.state.sql import open_state
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, moto_url
 from tests.integration.dsr.test_drain import Clock, House
@@ -26,15 +29,40 @@ __all__ = ["moto_url"]
 
 
 @dataclass
+class SlowQueue(RequestQueue):
+    """A queue whose taking takes so many seconds."""
+
+    queue: RequestQueue
+    clock: Clock
+    seconds: float
+
+    @property
+    def has_waited(self) -> bool:
+        return self.queue.has_waited
+
+    def put(self, dsr: Dsr) -> None:
+        self.queue.put(dsr)
+
+    def take(self, now: datetime, limit: int) -> list[Dsr]:
+        self.clock.advance(seconds=self.seconds)
+        return self.queue.take(now, limit)
+
+    def settle(self, now: datetime) -> None:
+        self.queue.settle(now)
+
+
+@dataclass
 class SqsHouse(House):
     """Each desk, that is each process, has a queue of its own on one FIFO queue."""
 
     fifo: Fifo | None = None
+    queue_takes: float = 0.0
 
     @property
     def desk(self) -> Desk:
         assert self.fifo is not None
-        return replace(super().desk, queue=self.fifo.queue(self.state.dsr))
+        queue = SlowQueue(self.fifo.queue(self.state.dsr), self.clock, self.queue_takes)
+        return replace(super().desk, queue=queue)
 
     def counts(self) -> tuple[int, int]:
         assert self.fifo is not None
@@ -71,6 +99,14 @@ def test_requests_of_a_subject_go_in_order(house: SqsHouse) -> None:
             house.clock.advance(minutes=5)
             drain.round()
     assert house.processor.arrived == [first, second]
+
+
+def test_queue_that_takes_its_time_keeps_nothing_from_being_sent(house: SqsHouse) -> None:
+    """So long that the lease would not last for sending, were it not renewed."""
+    house.queue_takes = LEASE_SECONDS - 1
+    one = house.submitted("subject")
+    assert house.drained() == {Outcome.FORWARDED: 1}
+    assert house.processor.arrived == [one]
 
 
 def test_every_request_arrives_once_though_the_processor_is_down_and_drains_are_killed(
