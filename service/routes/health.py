@@ -12,6 +12,7 @@ from service.bootstrap import Wiring
 from service.context import public
 from service.openapi import feature
 from service.readiness import Check, Readiness
+from stores.parameters import scrub_key
 
 
 class Alive(AnswerModel):
@@ -62,7 +63,9 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
 
 
 def _checks(wiring: Wiring) -> list[Check]:
+    """Parameters are cached: most requests do well for a while without the place they come from."""
     return [
         Check("database", lambda: wiring.state.leases.current("readyz")),
         Check("files", wiring.files.check_writable),
+        Check("parameters", lambda: scrub_key(wiring.parameters), critical=False),
     ]

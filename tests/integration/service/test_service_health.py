@@ -35,7 +35,16 @@ def test_living_process_says_so_to_anybody(client: Client) -> None:
 
 
 def test_service_with_database_and_files_is_ready(wiring: Wiring) -> None:
-    assert statuses(wiring) == (200, "ok", {"database": "ok", "files": "ok"})
+    assert statuses(wiring) == (200, "ok", {"database": "ok", "files": "ok", "parameters": "ok"})
+
+
+def test_service_without_its_parameters_is_degraded_and_goes_on(
+    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down = raising(StoreUnavailable("ssm does not answer"))
+    monkeypatch.setattr(wiring.parameters, "get", down)
+    status, said, checks = statuses(wiring)
+    assert (status, said, checks["parameters"]) == (200, "degraded", "failed")
 
 
 def test_service_without_its_database_is_not(
