@@ -354,9 +354,7 @@ def _moved(chunk: Struct, by: int) -> Struct:
 def _encoded(values: Any, old: list[Struct], seen: Any) -> BinaryIO:
     """A Parquet file of one column, encoded as its chunks were before."""
     out = pa.BufferOutputStream()
-    paths = [seen.schema.column(place).path for place in range(len(old))]
-    written = _written_paths(values.schema) if seen.num_columns > 1 else paths
-    options = _options([meta_of(chunk) for chunk in old], written)
+    options = _options([meta_of(chunk) for chunk in old], _written_paths(values.schema))
     indexed = any(Chunk.OFFSET_INDEX in chunk for chunk in old)
     with pq.ParquetWriter(
         out, values.schema, store_schema=False, write_page_index=indexed, **options
@@ -368,7 +366,9 @@ def _encoded(values: Any, old: list[Struct], seen: Any) -> BinaryIO:
 
 
 def _written_paths(schema: pa.Schema) -> list[str]:
-    """How Arrow names the leaves of a nested column."""
+    """How Arrow names a column's leaves, which need not be how others do."""
+    if not pa.types.is_nested(schema.field(0).type):
+        return schema.names
     out = pa.BufferOutputStream()
     pq.write_table(schema.empty_table(), out)
     found = pq.read_metadata(pa.BufferReader(out.getvalue())).schema

@@ -246,6 +246,32 @@ def test_files_of_duckdb_are_rewritten(tmp_path: Path) -> None:
     assert asked(after, tmp_path, everything) == [row for row in before if row[0] != SUBJECT]
 
 
+SPARK = Path(__file__).parents[2] / "data" / "spark"
+"""Written by Spark 3.5, with times in INT96 (of the years 1 and 9999, too); one as old Spark did,
+with other names and shapes of lists, and decimals in bytes."""
+
+
+@pytest.mark.parametrize("name", ["int96.parquet", "int96-legacy.parquet"])
+def test_files_of_spark_are_rewritten(name: str, tmp_path: Path) -> None:
+    content = (SPARK / name).read_bytes()
+    told, after = rewritten(content)
+    assert told == Rewritten(20, 4, 16)
+    everything = "SELECT * FROM 't.parquet' ORDER BY d9"
+    before = asked(content, tmp_path, everything)
+    assert asked(after, tmp_path, everything) == [row for row in before if row[0] != SUBJECT]
+
+
+@pytest.mark.parametrize("name", ["int96.parquet", "int96-legacy.parquet"])
+def test_files_of_spark_keep_their_layout(name: str) -> None:
+    content = (SPARK / name).read_bytes()
+    before, after = metadata(content), metadata(rewritten(content)[1])
+    assert after.schema.equals(before.schema)
+    kept = ["path_in_schema", "physical_type", "compression", "is_stats_set", "has_offset_index"]
+    for place in range(before.num_columns):
+        old, new = before.row_group(0).column(place), after.row_group(0).column(place)
+        assert [getattr(new, fact) for fact in kept] == [getattr(old, fact) for fact in kept]
+
+
 @pytest.mark.parametrize("places", [[], range(4)])
 def test_nothing_is_written_if_none_or_all_are_the_subjects(places: Sequence[int]) -> None:
     content = file(pa.table({"email": emails(places, 4)}), row_group_size=2)
