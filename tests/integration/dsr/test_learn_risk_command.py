@@ -16,9 +16,13 @@ from schemas.audit import AuditDraft
 from schemas.dsr import Dsr, Risk
 from schemas.errors import UsageError
 from tests.dsr_requests import a_request
+from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, moto_url
 from tests.risk_models import usual_features
 
 ORG = ("--organization", "org-1")
+MANY = [f"--identity={kind}=x1" for kind in ("android_id", "ios_vendor_id", "roku_publisher_id")]
+
+__all__ = ["moto_url"]
 
 
 @pytest.fixture(autouse=True)
@@ -60,13 +64,28 @@ def test_unusual_request_is_held_by_what_was_learned(model: Path) -> None:
     result = lethe("learn-risk", "--days", "90", "--share", "0.01")
     assert result.exit_code == 0, result.exception
     assert f"learned from 400 of 401 requests: {model}" in result.output
-    many = [
-        f"--identity={kind}=x1" for kind in ("android_id", "ios_vendor_id", "roku_publisher_id")
-    ]
-    held = json.loads(lethe("submit", "access", *many, *ORG, "--json").stdout)
+    held = json.loads(lethe("submit", "access", *MANY, *ORG, "--json").stdout)
     assert held["status"] == "held"
     assert held["risk"]["reasons"][0].startswith("unusual: ")
     assert "features" not in held["risk"]
+
+
+def test_model_is_kept_in_s3_as_well(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_bucket(moto_url, "acme-risk")
+    settings = {
+        "LETHE_S3__ENDPOINT_URL": moto_url,
+        "LETHE_S3__REGION": REGION,
+        "LETHE_S3__ACCESS_KEY": ACCESS_KEY,
+        "LETHE_S3__SECRET_KEY": SECRET_KEY,
+        "LETHE_DSR__RISK__MODEL": "s3://acme-risk/models/risk.json",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    usual = ("submit", "access", "--identity=android_id=x0", *ORG, "--json")
+    assert json.loads(lethe(*usual).stdout)["status"] == "queued"
+    keep(past(300))
+    assert lethe("learn-risk", "--share", "0.01").exit_code == 0
+    assert json.loads(lethe(*usual[:2], *MANY, *ORG, "--json").stdout)["status"] == "held"
 
 
 @pytest.mark.parametrize("count", [0, 20])
