@@ -20,6 +20,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psycopg
+
 from tests.faults import CutAnswer, CutRequest, Delay, Fault, FaultProxy, LoseAnswer, Refuse
 from tests.mock_processor import RunningProcessor
 from tests.service_process import Service
@@ -99,14 +101,28 @@ def kill_workers(service: Service) -> Misfortune:
     return strike
 
 
-def lock_database(service: Service) -> Misfortune:
-    """Another process writes to the database, for longer than is waited for at first."""
-    file = Path(service.env["LETHE_STATE__FOLDER"]) / "state.db"
+def lock_file(database: Path) -> Misfortune:
+    """Another process writes to SQLite's file, for longer than is waited for at first."""
 
     def strike(random: Random) -> None:
-        with closing(sqlite3.connect(file, isolation_level=None, timeout=5)) as connection:
+        with closing(sqlite3.connect(database, isolation_level=None, timeout=5)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             time.sleep(random.uniform(0.1, 2.0))
+
+    return strike
+
+
+def cut_connections(url: str) -> Misfortune:
+    """PostgreSQL hangs up in the midst of whatever is asked of it, and a table is locked."""
+
+    def strike(random: Random) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            connection.execute("LOCK TABLE dsrs IN EXCLUSIVE MODE")
+            time.sleep(random.uniform(0.0, 1.0))
 
     return strike
 

@@ -1,6 +1,6 @@
 """Misfortunes of all kinds at once, at random; in the end every request is where it should be.
 
-A small number of requests, or as many as ``LETHE_CHAOS`` says.
+A small number of requests, or as many as ``LETHE_CHAOS`` says; on PostgreSQL among the slow tests.
 """
 
 from __future__ import annotations
@@ -18,26 +18,31 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from config.settings import load_settings
-from runners.runs import state_of
+import pytest
+
 from schemas.access import Reach
 from schemas.audit import AuditEntry
 from schemas.dsr import Dsr, DsrQuery, DsrStatus
 from schemas.events import Topic
+from stores.state.opening import open_stores
 from stores.state.service_port import Stores
 from tests.e2e.dsr_clients import Clients
 from tests.e2e.misfortunes import (
     Misfortune,
     change_mood,
+    cut_connections,
     disturb,
     go_on,
     kill_workers,
-    lock_database,
+    lock_file,
     striking,
 )
 from tests.faults import FaultProxy
+from tests.integration.state.conftest import empty_database, postgres_url
 from tests.mock_processor import DOMAIN, RunningProcessor, running_processor
 from tests.service_process import Service, running_service
+
+__all__ = ["postgres_url"]  # a fixture: pytest finds it here
 
 COUNT = int(os.environ.get("LETHE_CHAOS", "150"))
 THREADS = 20
@@ -50,16 +55,34 @@ EVERYWHERE = Reach(None)
 
 
 @dataclass(frozen=True)
+class Database:
+    """Where the state is, and what befalls it."""
+
+    url: str
+    misfortune: Misfortune
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    if request.param == "postgresql":
+        url = empty_database(request.getfixturevalue("postgres_url"))
+        return Database(url, cut_connections(url))
+    file = tmp_path / "state.db"
+    return Database(f"sqlite:///{file}", lock_file(file))
+
+
+@dataclass(frozen=True)
 class Scene:
     """A service, and the two regions of the one processor that it forwards to."""
 
+    database: Database
     service: Service
     regions: tuple[RunningProcessor, ...]
     networks: tuple[FaultProxy, ...]
 
 
 @contextmanager
-def scene(folder: Path) -> Iterator[Scene]:
+def scene(folder: Path, database: Database) -> Iterator[Scene]:
     """The regions answer under the certificate of the first, which is the one that calls back."""
     with ExitStack() as stack:
         regions = tuple(
@@ -67,11 +90,9 @@ def scene(folder: Path) -> Iterator[Scene]:
         )
         networks = tuple(stack.enter_context(FaultProxy(each.address)) for each in regions)
         port = free_port()
-        env = settings(folder, port, regions, networks)
-        options = ("--port", port, "--workers", 2)
-        yield Scene(
-            stack.enter_context(running_service(folder, *options, env=env)), regions, networks
-        )
+        env = {**settings(folder, port, regions, networks), "LETHE_STATE__URL": database.url}
+        service = running_service(folder, "--port", port, "--workers", 2, env=env)
+        yield Scene(database, stack.enter_context(service), regions, networks)
 
 
 def free_port() -> int:
@@ -201,17 +222,16 @@ def misfortunes(scene: Scene) -> Iterator[tuple[Misfortune, float]]:
         yield change_mood(region), 2.5
         yield disturb(network), 0.2
         yield go_on(region), 1.5
-    yield lock_database(scene.service), 2.0
+    yield scene.database.misfortune, 2.0
     yield kill_workers(scene.service), 6.0
 
 
 def test_every_request_is_forwarded_once_and_in_a_right_state_whatever_befalls_it(
-    tmp_path: Path,
+    tmp_path: Path, database: Database
 ) -> None:
-    with scene(tmp_path) as stage:
+    with scene(tmp_path, database) as stage:
         clients = live(stage)
-        folder = Path(stage.service.env["LETHE_STATE__FOLDER"])
-        with closing(state_of(load_settings(state={"folder": folder}))) as state:
+        with closing(open_stores(database.url)) as state:
             found, there = settled(state), at_processors(stage)
             log = trails(state)
             assert {dsr.id for dsr in found} == clients.taken
