@@ -6,7 +6,6 @@ The rows are those that it would write, and so are the indexes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,9 @@ EACH = 10
 
 _CHUNK = 20_000
 _SPREAD = timedelta(days=20)
+_SCATTER = 7919
+"""A prime, by which neighbours in the table are far apart in time: as they are by random ids."""
+
 _SEALED = 200
 """Bytes, about as many as an email needs."""
 
@@ -45,8 +47,8 @@ class Many:
         return max(1, self.count // EACH)
 
     def id_of(self, number: int) -> str:
-        """The id of a request; those of requests that follow each other have nothing in common."""
-        return request_id_of(hashlib.sha256(str(number).encode()).hexdigest()[:32])
+        """The id of a request: they are evenly spread, and grow with the number."""
+        return request_id_of(f"{number * (16**32 // self.count):032x}")
 
     def email_of(self, number: int) -> str:
         """The email of the subject of a request."""
@@ -55,7 +57,7 @@ class Many:
     def request(self, number: int, subjects: Subjects) -> Dsr:
         """A request, as it is kept."""
         email = Identity(IdentityType.EMAIL, self.email_of(number))
-        at = self.newest - _SPREAD * ((self.count - number) / self.count)
+        at = self.newest - _SPREAD * (number * _SCATTER % self.count / self.count)
         is_open = number < self.subjects
         return Dsr(
             id=self.id_of(number),
