@@ -193,7 +193,7 @@ def learn_risk_command(
     from datetime import timedelta
 
     from config.settings import load_settings
-    from runners.direct import DirectRunner
+    from runners.choose import RunnerOptions, open_runner
     from runners.learn_risk import learn_from
     from runners.logs import configure_logs
     from schemas.errors import UsageError
@@ -206,7 +206,7 @@ def learn_risk_command(
     if to is None:
         raise UsageError("where to? set dsr.risk.model, or give --out FILE")
     since, s3 = timedelta(days=days), S3Settings.of(settings.s3)
-    with DirectRunner(1) as runner:
+    with open_runner(RunnerOptions()) as runner:
         done = learn_from(since, share, to, utc_now(), s3, runner)
     typer.echo(f"learned from {done.model.requests} of {done.read} requests: {to}")
     typer.echo(f"sha256 {done.sha256}")

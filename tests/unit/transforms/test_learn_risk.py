@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from random import Random
@@ -17,7 +18,7 @@ from tests.dsr_memory import MemoryAudit, MemoryDsr, SetClock
 from tests.dsr_requests import RECEIVED, a_request
 from tests.risk_models import USUAL, usual_sample
 from transforms import risk
-from transforms.risk import Lesson, Span, learnable, past_requests, reduced, spans
+from transforms.risk import Lesson, Span, check_tools, learnable, past_requests, reduced, spans
 from transforms.risk_stages import LearnForest
 
 LESSON = Lesson(0.01, RECEIVED)
@@ -87,3 +88,9 @@ def test_request_of_before_features_were_kept_is_passed_over() -> None:
 def test_denied_request_is_not_learned_from(approved: bool) -> None:
     review = Review(RECEIVED, "rae", approved)
     assert (learnable(a_request(risk=KNOWN, review=review)) is not None) is approved
+
+
+def test_missing_tool_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(UsageError, match=r"lethe\[risk\]"):
+        check_tools()
