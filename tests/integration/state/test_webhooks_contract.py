@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -63,7 +64,11 @@ def test_no_more_than_there_is_room_for_are_added(state: AnyState, clock: Clock)
 def test_of_many_who_add_at_once_only_as_many_do_as_there_is_room_for(
     state: AnyState, clock: Clock
 ) -> None:
+    start = threading.Barrier(8, timeout=30)
+
     def attempt(number: int) -> bool:
+        state.webhooks.find(MINE)  # each with a connection of its own by now
+        start.wait()
         try:
             state.webhooks.add(a_webhook(clock, f"hook-{number}"), 3)
         except TooManyWebhooks:
