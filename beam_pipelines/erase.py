@@ -12,10 +12,12 @@ import apache_beam as beam
 
 from schemas.erasure import ErasureMode
 from stores.lake_files import LakeFile
+from transforms.erasure.second_look import SecondLook
 from transforms.erasure.stages import (
     CountMatches,
     FindingsObject,
     KeepFindings,
+    LookAgain,
     RewriteFiles,
     Sought,
 )
@@ -44,6 +46,14 @@ def rewrite_files(
         RewriteFiles(into.store, run_id, sought, mode)
     )
     keep(erased, into)
+
+
+def look_again(
+    pipeline: beam.Pipeline, files: Sequence[LakeFile], sought: SecondLook, into: FindingsObject
+) -> None:
+    """Look through all files once more, in another way."""
+    seen = spread(pipeline, files) | "LookAgain" >> beam.ParDo(LookAgain(into.store, sought))
+    keep(seen, into)
 
 
 def spread(pipeline: beam.Pipeline, files: Sequence[LakeFile]) -> Any:

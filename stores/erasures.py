@@ -24,18 +24,13 @@ ERASURES = "_lethe/erasures/"
 
 @dataclass(frozen=True)
 class ErasureRecord:
-    """An erasure that has begun. ``subjects`` are keyed hashes of the identities, sorted.
-
-    ``suppressed`` is the number of the log's entry that keeps the subjects out; 0 before it is
-    written.
-    """
+    """An erasure that has begun. ``subjects`` are keyed hashes of the identities, sorted."""
 
     id: str
     owner: Owner
     began_at: datetime
     mode: ErasureMode
     subjects: tuple[str, ...]
-    suppressed: int = 0
 
     @property
     def is_abandoned(self) -> bool:

@@ -29,6 +29,12 @@ def type_of_any(schema: pa.Schema) -> RecordType:
     return RecordType("any", fields, {}, "")
 
 
+def type_of_any_avro(schema: Any) -> RecordType:
+    """The same of an Avro schema, as fastavro gives it. References to named types are left out."""
+    fields = tuple(_avro_fields(schema.get("fields", ()) if isinstance(schema, dict) else ()))
+    return RecordType("any", fields, {}, "")
+
+
 @dataclass(frozen=True)
 class AnyColumnMatcher:
     """Finds rows with a subject's identity in any column of such a type."""
@@ -85,3 +91,30 @@ def _kind(found: pa.DataType, name: str) -> Kind | None:
     is_text = types.is_string(found) or types.is_large_string(found) or types.is_string_view(found)
     is_id = types.is_integer(found) and name.lower().endswith("id")
     return StringKind() if is_text or is_id else None
+
+
+def _avro_fields(members: Any) -> Iterator[Field]:
+    for member in members:
+        name = member["name"]
+        kind = _avro_kind(member["type"], name)
+        if kind is not None:
+            yield Field(name, name, kind, nullable=True, subject=_subject(kind))
+
+
+def _avro_kind(found: Any, name: str) -> Kind | None:
+    match found:
+        case list():
+            kinds = [_avro_kind(branch, name) for branch in found]
+            return next((kind for kind in kinds if kind is not None), None)
+        case {"type": "record", "fields": fields}:
+            return RecordKind(name, tuple(_avro_fields(fields)))
+        case {"type": "array", "items": items}:
+            item = _avro_kind(items, name)
+            return None if item is None else ListKind(item)
+        case {"type": "map", "values": values}:
+            value = _avro_kind(values, name)
+            return None if value is None else MapKind(value)
+        case {"type": inner} if "logicalType" not in found:
+            return _avro_kind(inner, name)
+    is_id = found in {"int", "long"} and name.lower().endswith("id")
+    return StringKind() if found == "string" or is_id else None

@@ -17,8 +17,16 @@ from schemas.erasure import ErasureMode, FileMatch
 from schemas.errors import ObjectChanged, ObjectMissing
 from stores.lake_files import LakeFile
 from stores.objects.port import ObjectStore
-from transforms.erasure.files import Erased, Unread, Unreadable, count_file, rewrite_file
+from transforms.erasure.files import (
+    Erased,
+    Unread,
+    Unreadable,
+    count_file,
+    look_again,
+    rewrite_file,
+)
 from transforms.erasure.search import Search
+from transforms.erasure.second_look import SecondLook, Seen
 
 
 class Sought(Protocol):
@@ -29,27 +37,31 @@ class Sought(Protocol):
 
 
 @dataclass(frozen=True)
+class Gone:
+    """A file that others have replaced or removed before it was read."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class Findings:
     """What a pipeline found in its files, or made of them, by path."""
 
     matches: tuple[FileMatch, ...] = ()
     erased: tuple[Erased, ...] = ()
     unread: tuple[Unread, ...] = ()
+    gone: tuple[Gone, ...] = ()
+    seen: tuple[Seen, ...] = ()
 
     @staticmethod
     def of(found: Iterable[Any]) -> Findings:
         """One of all that stages gave."""
-        everything = list(found)
-        return Findings(
-            _by_path(one for one in everything if isinstance(one, FileMatch)),
-            tuple(
-                sorted(
-                    (one for one in everything if isinstance(one, Erased)),
-                    key=lambda one: one.erased.path,
-                )
-            ),
-            _by_path(one for one in everything if isinstance(one, Unread)),
-        )
+        everything = sorted(found, key=lambda one: one.path)
+
+        def those(kind: type) -> tuple[Any, ...]:
+            return tuple(one for one in everything if isinstance(one, kind))
+
+        return Findings(those(FileMatch), those(Erased), those(Unread), those(Gone), those(Seen))
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,7 @@ class FindingsObject:
 
 
 class CountMatches(beam.DoFn):
-    """Files to how many of their rows are the subjects'. One that is gone says nothing."""
+    """Files to how many of their rows are the subjects'."""
 
     def __init__(self, store: ObjectStore, sought: Sought) -> None:
         self._store = store
@@ -82,17 +94,17 @@ class CountMatches(beam.DoFn):
     def setup(self) -> None:
         self._search = self._sought.search()
 
-    def process(self, file: LakeFile) -> Iterator[FileMatch | Unread]:
+    def process(self, file: LakeFile) -> Iterator[FileMatch | Unread | Gone]:
         try:
             yield count_file(file, self._store, self._search)
         except (ObjectMissing, ObjectChanged):
-            return
+            yield Gone(file.path)
         except Unreadable as error:
             yield _unread(file, error)
 
 
 class RewriteFiles(beam.DoFn):
-    """Files to what is staged to take their place. One that is gone, or clean, says nothing."""
+    """Files to what is staged to take their place; nothing is said of one that is clean."""
 
     def __init__(self, store: ObjectStore, run_id: str, sought: Sought, mode: ErasureMode) -> None:
         self._store = store
@@ -103,16 +115,35 @@ class RewriteFiles(beam.DoFn):
     def setup(self) -> None:
         self._search = self._sought.search()
 
-    def process(self, file: LakeFile) -> Iterator[Erased | Unread]:
+    def process(self, file: LakeFile) -> Iterator[Erased | Unread | Gone]:
         try:
             done = rewrite_file(file, self._store, self._run_id, self._search, self._mode)
         except (ObjectMissing, ObjectChanged):
-            return
+            yield Gone(file.path)
         except Unreadable as error:
             yield _unread(file, error)
         else:
             if done is not None:
                 yield done
+
+
+class LookAgain(beam.DoFn):
+    """Files to what a second look sees in them."""
+
+    def __init__(self, store: ObjectStore, sought: SecondLook) -> None:
+        self._store = store
+        self._sought = sought
+
+    def setup(self) -> None:
+        self._reader = self._sought.open()
+
+    def process(self, file: LakeFile) -> Iterator[Seen | Unread | Gone]:
+        try:
+            yield look_again(self._reader, file, self._store)
+        except (ObjectMissing, ObjectChanged):
+            yield Gone(file.path)
+        except Unreadable as error:
+            yield _unread(file, error)
 
 
 class KeepFindings(beam.DoFn):
@@ -127,7 +158,3 @@ class KeepFindings(beam.DoFn):
 
 def _unread(file: LakeFile, error: Unreadable) -> Unread:
     return Unread(file.path, error.message.removeprefix(f"{file.path}: "))
-
-
-def _by_path(found: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(sorted(found, key=lambda one: one.path))

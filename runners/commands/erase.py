@@ -1,0 +1,282 @@
+"""``lethe erase``"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runners.commands import options as shared
+
+if TYPE_CHECKING:
+    from runners.erase import ErasureDone, ErasureOrder, ErasureSite
+    from schemas.erasure import ErasureMode, Preview
+    from schemas.subject_lists import Subject
+
+INCOMPLETE = 4
+"""Exit status of an erasure that was certified, but could not reach or wait for everything."""
+
+STANDARD_INPUT = "-"
+"""Given in the place of a subject or a file: it is read from standard input."""
+
+Subjects = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--subject",
+        metavar="TYPE=VALUE",
+        help="email=ana@example.com[,TYPE=VALUE]; - reads it from standard input; repeatable.",
+    ),
+]
+SubjectFile = Annotated[
+    str | None,
+    typer.Option("--subjects", metavar="FILE", help="Subjects, one a line; - is standard input."),
+]
+PlusAddressing = Annotated[
+    bool,
+    typer.Option("--plus-addressing", help="Take ana+news@example.com for ana@example.com."),
+]
+
+
+def command(
+    lake: shared.Lake,
+    subject: Subjects = None,
+    subjects: SubjectFile = None,
+    mode: Annotated[
+        str, typer.Option("--mode", help="delete rows, or redact what is personal in them.")
+    ] = "delete",
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also", metavar="PATH", help="A file or folder beside the lake, or s3://; repeatable."
+        ),
+    ] = None,
+    plus_addressing: PlusAddressing = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count only, and keep a preview that can be run.")
+    ] = False,
+    preview: Annotated[
+        str | None, typer.Option("--preview", metavar="ID", help="Run what was previewed.")
+    ] = None,
+    max_match_share: Annotated[
+        float,
+        typer.Option(
+            "--max-match-share", min=0, max=1, help="Refuse to erase more than this share of rows."
+        ),
+    ] = 0.01,
+    suppress_for: Annotated[
+        str | None,
+        typer.Option("--suppress-for", help="Keep the subjects out so long: 365d. Default: ever."),
+    ] = None,
+    wait: Annotated[
+        str, typer.Option("--wait", help="Wait so long for deliveries that had begun before.")
+    ] = "5m",
+    old_versions: Annotated[
+        str,
+        typer.Option("--old-versions", help="What S3 has kept of files: remove it, or keep it."),
+    ] = "keep",
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="Write the certificate here, too.")
+    ] = None,
+    schemas: shared.Schemas = None,
+    workers: shared.Workers = None,
+    runner: shared.Runner = "direct",
+    flink_master: shared.FlinkMaster = None,
+    spark_master: shared.SparkMaster = None,
+    worker_pool: shared.WorkerPool = None,
+) -> None:
+    """Erase subjects from data, dead letters and files beside the lake, with a certificate."""
+    from config.settings import load_settings
+    from runners.choose import open_runner, runner_options
+    from runners.erase import open_site, preview_erasure, run_erasure
+    from runners.erase_order import ErasureOrder
+    from runners.logs import configure_logs
+    from runners.runs import recorded_run
+
+    settings = load_settings()
+    configure_logs(settings.log_level, form=settings.log_format)
+    site = open_site(lake, settings, schemas)
+    count = shared.worker_count(settings, workers)
+    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    order = ErasureOrder(
+        subjects=_subjects(subject or [], subjects, preview),
+        mode=_mode(mode),
+        also=tuple(also or ()),
+        plus_addressing=plus_addressing,
+        max_match_share=max_match_share,
+        suppress_for=_days("--suppress-for", suppress_for),
+        wait=timedelta(seconds=shared.parse_duration("--wait", wait) or 0),
+        remove_old_versions=_removes("--old-versions", old_versions),
+    )
+    if preview is not None:
+        order = _previewed(preview, order, site)
+    with open_runner(where) as opened, recorded_run("erase", settings) as run:
+        if dry_run:
+            _show_preview(preview_erasure(order, site, opened))
+            return
+        done = run_erasure(order, site, opened)
+        run.add({"matched": done.certificate.matched, "files": len(done.certificate.files)})
+        _hand_over(done, site, certificate)
+    _conclude(done, site)
+
+
+def read_subjects(given: Iterable[str], path: str | None) -> tuple[Subject, ...]:
+    """The subjects of options and of a file. Raises ``UsageError``, which repeats none."""
+    from schemas.errors import UsageError
+    from schemas.subject_lists import parse_subject
+
+    found = [
+        parse_subject(_from_input() if text == STANDARD_INPUT else text, f"--subject {number}")
+        for number, text in enumerate(given, 1)
+    ]
+    if path is not None:
+        found += _of_file(path)
+    if not found:
+        raise UsageError("who is it about? give --subject TYPE=VALUE, or --subjects FILE")
+    return tuple(dict.fromkeys(found))
+
+
+def _subjects(given: list[str], path: str | None, preview: str | None) -> tuple[Subject, ...]:
+    from schemas.errors import UsageError
+
+    if preview is None:
+        return read_subjects(given, path)
+    if given or path is not None:
+        raise UsageError("--preview says whose rows: leave out --subject and --subjects")
+    return ()
+
+
+def _of_file(path: str) -> list[Subject]:
+    from schemas.errors import InputError
+    from schemas.subject_lists import parse_subjects
+
+    if path == STANDARD_INPUT:
+        return list(parse_subjects(sys.stdin, "standard input"))
+    try:
+        with Path(path).open(encoding="utf-8") as lines:
+            return list(parse_subjects(lines, path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not in UTF-8: convert it") from None
+
+
+def _from_input() -> str:
+    return sys.stdin.readline().strip()
+
+
+def _mode(name: str) -> ErasureMode:
+    from schemas.erasure import ErasureMode
+    from schemas.errors import UsageError
+
+    if name not in set(ErasureMode):
+        raise UsageError(f"--mode {name!r}: choose delete or redact")
+    return ErasureMode(name)
+
+
+def _removes(option: str, name: str) -> bool:
+    from schemas.errors import UsageError
+
+    if name not in {"remove", "keep"}:
+        raise UsageError(f"{option} {name!r}: choose remove or keep")
+    return name == "remove"
+
+
+def _days(option: str, text: str | None) -> timedelta | None:
+    seconds = shared.parse_duration(option, text)
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _previewed(preview_id: str, order: ErasureOrder, site: ErasureSite) -> ErasureOrder:
+    """The order to run a preview; how it is run is said anew."""
+    from dataclasses import replace
+
+    from runners.erase import approved
+    from stores.previews import load_preview
+
+    return replace(
+        approved(load_preview(site.store, preview_id, site.clock()), site),
+        suppress_for=order.suppress_for,
+        wait=order.wait,
+        remove_old_versions=order.remove_old_versions,
+    )
+
+
+def _hand_over(done: ErasureDone, site: ErasureSite, path: Path | None) -> None:
+    """Put the certificate where it belongs: the file that was asked for, and the audit log."""
+    from runners.commands.runs import opened_state
+    from runners.erase import close_erasure
+    from runners.erase_audit import certified
+    from stores.erasure_certificates import encode_certificate
+
+    if path is not None:
+        path.write_bytes(encode_certificate(done.certificate))
+    with opened_state() as state:
+        state.audit.append(certified(done.certificate, "cli"))
+    close_erasure(site, done)
+
+
+def _show_preview(preview: Preview) -> None:
+    _print(
+        [
+            ("preview", preview.id),
+            ("rows", f"{preview.matched:,} of {preview.rows:,} ({preview.share:.1%})"),
+            ("files", f"{len(preview.files):,}"),
+            ("expires", f"{preview.expires_at:%Y-%m-%d %H:%M} UTC"),
+        ]
+    )
+    _print_counts("type", preview.by_type.items())
+    _print_counts("date", preview.by_date.items())
+    _print_counts("file", ((file.path, file.matched) for file in preview.files))
+    typer.echo(f"to erase them: lethe erase --lake LAKE --preview {preview.id}")
+
+
+def _conclude(done: ErasureDone, site: ErasureSite) -> None:
+    from stores.erasure_certificates import certificate_key
+
+    made = done.certificate
+    removed = sum(file.sha256_after is None for file in made.files)
+    _print(
+        [
+            ("erasure", made.id),
+            ("files", f"{made.files_looked_at:,} looked at, {made.files_read:,} read"),
+            ("replaced", f"{len(made.files) - removed:,} files, {removed:,} removed"),
+            ("rows", f"{made.matched:,} erased, {made.rows_after:,} beside them kept"),
+            ("certificate", f"{site.store.uri.rstrip('/')}/{certificate_key(made.id)}"),
+            ("time", f"{done.seconds:,.2f} s"),
+        ]
+    )
+    if done.drift:
+        typer.echo(f"since the preview: {done.drift}")
+    _complain(done)
+
+
+def _complain(done: ErasureDone) -> None:
+    """Say what was not reached; exit with 4 if that is anything."""
+    for line in done.certificate.unreachable:
+        typer.echo(f"not reached: {line}", err=True)
+    if done.certificate.open_runs:
+        typer.echo(
+            f"still under way: {len(done.certificate.open_runs)} deliveries that had begun before: "
+            "they take out what they bring of the subjects when they end",
+            err=True,
+        )
+    if not done.is_complete:
+        raise typer.Exit(INCOMPLETE)
+
+
+def _print(lines: Iterable[tuple[str, str]]) -> None:
+    for label, value in lines:
+        typer.echo(f"{label:<13}{value}")
+
+
+def _print_counts(title: str, counts: Iterable[tuple[str, int]]) -> None:
+    rows = [(name, f"{count:,}") for name, count in counts]
+    if rows:
+        width = max(len(title), *(len(name) for name, _ in rows)) + 2
+        typer.echo(f"\n{title:<{width}}rows")
+        for name, count in rows:
+            typer.echo(f"{name:<{width}}{count}")

@@ -1,0 +1,123 @@
+"""Erase: subjects leave a lake and what lies beside it, stay out of it, and that is proven.
+
+    look ──> too much? ──> suppress ──> passes until nothing is left ──> look again ──> certificate
+     │                        │
+     └ a preview ends here    └ from here on deliveries drop their rows
+
+Killed at any point, an erasure is gone on with when it is asked for again: by whoever names the
+same subjects, or the same id. Who starts it::
+
+    order = ErasureOrder((parse_subject("email=ana@example.com", "subject"),))
+    site = open_site("s3://bucket/lake", settings)
+    with open_runner(RunnerOptions(workers=2)) as runner:        # before any thread is started
+        done = run_erasure(order, site, runner)
+        ...                                                      # tell the audit log
+        close_erasure(site, done)
+
+``preview_erasure`` only looks, and keeps what it saw: ``approved`` makes an order of that.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, replace
+
+from runners.choose import PipelineRunner
+from runners.erase_order import ErasureOrder, ErasureSite, approved, open_site
+from runners.erase_preview import preview_of
+from runners.erase_work import ErasureWork
+from schemas.erasure import Certificate, Preview
+from stores.erasure_certificates import certificate_key, encode_certificate
+from stores.erasures import (
+    ErasureRecord,
+    abandoned_record,
+    end_record,
+    find_record,
+    keep_record,
+)
+from stores.log import Owner
+from stores.previews import Previewed, drop_previews, keep_preview, seal
+
+__all__ = [
+    "ErasureDone",
+    "ErasureOrder",
+    "ErasureSite",
+    "approved",
+    "close_erasure",
+    "open_site",
+    "preview_erasure",
+    "run_erasure",
+]
+
+
+@dataclass(frozen=True)
+class ErasureDone:
+    """What an erasure did. ``drift`` says how it differs from its preview, if it had one."""
+
+    certificate: Certificate
+    drift: str = ""
+    seconds: float = 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything could be reached, and no delivery from before is under way."""
+        return not self.certificate.unreachable and not self.certificate.open_runs
+
+
+def preview_erasure(order: ErasureOrder, site: ErasureSite, runner: PipelineRunner) -> Preview:
+    """Count what the erasure would do, and keep that in the lake for some days.
+
+    Nothing else is changed. Raises ``LetheError``.
+    """
+    preview_id = new_id()
+    counted = ErasureWork(order, site, runner, preview_id).count()
+    content = Previewed(order.identities, order.plus_addressing, order.also)
+    sealed = seal(site.seals, preview_id, content)
+    subjects, now = len(order.subjects), site.clock()
+    preview = preview_of(counted, preview_id, order.mode, subjects, now, sealed)
+    keep_preview(site.store, preview)
+    return preview
+
+
+def run_erasure(order: ErasureOrder, site: ErasureSite, runner: PipelineRunner) -> ErasureDone:
+    """Erase the subjects, and certify it. The certificate is kept in the lake.
+
+    Raises ``MatchShareExceeded`` before anything is changed, and ``LetheError``; what was done by
+    then stays done, and the same order goes on from there.
+    """
+    began = time.monotonic()
+    record, is_new = _record(order, site)
+    work = ErasureWork(order, site, runner, record.id)
+    told = work.check_share() if is_new else ""
+    keep_record(site.store, record)
+    open_runs = work.erase()
+    certificate = work.certificate(record, open_runs)
+    site.store.put(certificate_key(record.id), encode_certificate(certificate))
+    drop_previews(site.store, site.seals, frozenset(order.identities), site.clock())
+    return ErasureDone(certificate, told, round(time.monotonic() - began, 3))
+
+
+def new_id() -> str:
+    """An id for an erasure, or a preview."""
+    return uuid.uuid4().hex
+
+
+def close_erasure(site: ErasureSite, done: ErasureDone) -> None:
+    """Forget that the erasure was under way. Call when its certificate is where it belongs."""
+    end_record(site.store, done.certificate.id)
+
+
+def _record(order: ErasureOrder, site: ErasureSite) -> tuple[ErasureRecord, bool]:
+    """The record of the erasure, and whether it is a new one."""
+    subjects = order.hashes(site)
+    found = (
+        abandoned_record(site.store, subjects, order.mode)
+        if order.id is None
+        else find_record(site.store, order.id)
+    )
+    owner = Owner.this_process()
+    if found is not None:
+        return replace(found, owner=owner), False
+    erasure_id = order.id or new_id()
+    return ErasureRecord(erasure_id, owner, site.clock(), order.mode, subjects), True

@@ -1,0 +1,138 @@
+"""Late rows: what a delivery brought of subjects that were erased while it was under way.
+
+A delivery that began before a suppression does not know of it, so its commit may hold rows of
+suppressed subjects. The log tells which commits **owe** a look at their files
+(``stores.positions``). Whoever made such a commit has ``LateRows`` look right after it, and so
+has whoever begins to work in the lake, in case that one was killed.
+
+It is done in this process, for it is a few files, and most of them are passed over by their index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+import structlog
+
+from runners.deliver import alive_run
+from runners.erase_passes import commit_erased
+from schemas.erasure import ErasureMode, FileKind, Suppressed
+from schemas.errors import LakeError, ObjectChanged, ObjectMissing
+from schemas.registry import Registry
+from stores.lake_files import Known, LakeFile, Logged
+from stores.log import DataFile, DeliveryLog, Positions, new_run_id
+from stores.objects.port import ObjectInfo, ObjectStore
+from stores.positions import Cleanliness
+from stores.subject_index import Probes, may_hold
+from stores.suppression import load_suppressions
+from transforms.erasure.files import Erased, Unreadable, rewrite_file
+from transforms.erasure.search import Search, WantedByHash
+from transforms.index import stamp_of
+from transforms.scrub import ScrubKey
+from transforms.subject_hashes import SubjectHasher
+
+_ATTEMPTS = 3
+"""How often it is tried before it is left to whoever comes next."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class LateRows:
+    """Takes late rows out of the files of one lake."""
+
+    store: ObjectStore
+    key: ScrubKey
+    registry: Registry
+
+    def cleanse(self, known: Cleanliness | Positions) -> int:
+        """Take the late rows out of what the log owes a look at; how many rows that were.
+
+        ``known`` is how the log stands. What others changed meanwhile is left to them. Raises
+        ``LetheError``.
+        """
+        rows = 0
+        for _ in range(_ATTEMPTS):
+            if not known.owed:
+                break
+            rows += self._attempt(known)
+            known = DeliveryLog(self.store).positions()
+        return rows
+
+    def cleanse_since(self, known: Positions) -> int:
+        """The same for what the log owes after the entries that followed ``known``."""
+        now = Cleanliness(known.suppressions, known.owed)
+        for commit in DeliveryLog(self.store).following(known.number):
+            now = now.after(commit)
+        return self.cleanse(now)
+
+    def _attempt(self, known: Cleanliness | Positions) -> int:
+        log = DeliveryLog(self.store)
+        number = log.last_number()
+        suppressed = load_suppressions(self.store, known.suppressions, datetime.now(UTC))
+        files = list(_files_of(self.store, log, known.owed))
+        run = log.begin(new_run_id(datetime.now(UTC)), number)
+        with alive_run(log, run):
+            erased = self._erased(files, suppressed, run.run_id)
+            commit = commit_erased(log, run, erased, "", known.owed)
+        rows = 0 if commit is None else sum(file.matched for file in commit.erased)
+        _log.info("took out late rows of suppressed subjects", rows=rows, files=len(files))
+        return rows
+
+    def _erased(
+        self, files: Sequence[LakeFile], suppressed: tuple[Suppressed, ...], run_id: str
+    ) -> list[Erased]:
+        if not suppressed:
+            return []
+        search = WantedByHash(self.key, self.registry, suppressed).search()
+        found = [
+            self._rewritten(file, search, run_id) for file in self._suspects(files, suppressed)
+        ]
+        return [one for one in found if one is not None]
+
+    def _rewritten(self, file: LakeFile, search: Search, run_id: str) -> Erased | None:
+        try:
+            return rewrite_file(file, self.store, run_id, search, ErasureMode.DELETE)
+        except (ObjectMissing, ObjectChanged):
+            return None  # whoever has taken it is in the log, and the entry is refused
+        except Unreadable as error:
+            _log.error("late rows may be left in a file that cannot be read", file=file.path)
+            raise LakeError(error.message) from error
+
+    def _suspects(
+        self, files: Iterable[LakeFile], suppressed: Iterable[Suppressed]
+    ) -> Iterator[LakeFile]:
+        hasher = SubjectHasher.of(self.key)
+        near = sorted({hash_ for one in suppressed for hash_ in one.near})
+        probes = Probes(
+            np.array(near, np.uint64), {kind.name: stamp_of(kind, hasher) for kind in self.registry}
+        )
+        asked = may_hold(self.store, files, probes)
+        return (file for file, is_suspect in asked if is_suspect)
+
+
+def _files_of(store: ObjectStore, log: DeliveryLog, owed: tuple[int, ...]) -> Iterator[LakeFile]:
+    """The files that some commits brought and that are still there, as the log has them now."""
+    known, brought = Known(), dict[str, DataFile]()
+    for commit in log.commits(after=owed[0] - 1):
+        known.take([commit])
+        if commit.number in owed:
+            brought.update((file.path, file) for file in commit.files)
+    for path, file in brought.items():
+        info = store.head(path)
+        if info is not None:
+            newest = known.files.get(path)
+            yield _lake_file(file, info, newest)
+
+
+def _lake_file(file: DataFile, info: ObjectInfo, newest: Logged | None) -> LakeFile:
+    partition = file.partition
+    kind = FileKind.DEAD_LETTERS if partition.is_errors else FileKind.DATA
+    of_type = None if partition.is_errors else partition.name
+    found = LakeFile(info, kind, of_type, partition.date)
+    if newest is None:
+        return found
+    return replace(found, logged=newest.file, committed_at=newest.committed_at)

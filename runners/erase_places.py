@@ -1,0 +1,75 @@
+"""The places that an erasure goes to: the lake, and files and folders beside it.
+
+A place beside the lake - contacts that were enriched, what enrichment made of them, earlier exports
+- is dealt with as the lake is: it gets a log of its own under ``_lethe/``, so that an erasure there
+may be killed as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from schemas.erasure import FileKind
+from schemas.errors import InputMissing, UsageError
+from stores.lake_files import Known, LakeFile, lake_files
+from stores.log import DeliveryLog
+from stores.objects import S3Settings, open_store, split_uri
+from stores.objects.port import ObjectStore
+
+_HIDDEN = re.compile(r"(^|/)[_.]")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A lake; or, if it is none, a folder: all files in it, or ``only`` this one."""
+
+    store: ObjectStore
+    is_lake: bool = True
+    only: str | None = None
+
+    @property
+    def log(self) -> DeliveryLog:
+        return DeliveryLog(self.store)
+
+    def files(self) -> Iterator[LakeFile]:
+        """All files to look at, each with what the place's log says of it."""
+        return lake_files(self.store, self.log) if self.is_lake else self._contact_files()
+
+    def shown(self, path: str) -> str:
+        """A file's name in reports: within the lake its path, elsewhere where it is."""
+        return path if self.is_lake else f"{self.store.uri.rstrip('/')}/{path}"
+
+    def _contact_files(self) -> Iterator[LakeFile]:
+        known = Known()
+        known.take(self.log.commits())
+        for info in self.store.list(self.only or ""):
+            if self.only in {None, info.key} and not _HIDDEN.search(info.key):
+                file = LakeFile(info, FileKind.CONTACTS, None, None)
+                logged = known.files.get(info.key)
+                yield (
+                    file
+                    if logged is None
+                    else replace(file, logged=logged.file, committed_at=logged.committed_at)
+                )
+
+
+def place_beside(uri: str, lake: ObjectStore, s3: S3Settings | None) -> Place:
+    """The place that ``--also`` names: a file or a folder.
+
+    Raises ``UsageError`` if it is the lake or a part of it that is looked at anyway, and
+    ``InputMissing`` if there is nothing.
+    """
+    store, key = split_uri(uri, s3)
+    if key and not key.endswith("/") and store.head(key) is not None:
+        folder, _, name = uri.rpartition("/")
+        place = Place(open_store(folder or ".", s3), is_lake=False, only=PurePosixPath(name).name)
+    else:
+        place = Place(open_store(uri, s3), is_lake=False)
+    if place.store.uri == lake.uri or place.store.uri.startswith(f"{lake.uri.rstrip('/')}/type="):
+        raise UsageError(f"--also {uri}: is a part of the lake: leave it out")
+    if next(place.files(), None) is None:
+        raise InputMissing(f"--also {uri}: there is no such file, and no folder with files")
+    return place

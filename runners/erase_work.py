@@ -1,0 +1,259 @@
+"""The steps of an erasure, over all of its places."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from runners.choose import PipelineRunner
+from runners.deliver import alive_run
+from runners.erase_certify import NotErased, Verdict, erased_in, verdict_on
+from runners.erase_late import LateRows
+from runners.erase_order import ErasureOrder, ErasureSite
+from runners.erase_passes import Sweep, Task, unread_in
+from runners.erase_places import Place, place_beside
+from runners.erase_preview import Counted, check_share, drift
+from schemas.delivery import Counts, summary
+from schemas.dsr import IdentityFormat
+from schemas.erasure import Certificate, ErasedFile, Suppressed
+from schemas.errors import ObjectMissing
+from stores.erasure_certificates import signed
+from stores.erasures import ErasureRecord
+from stores.log import RUNS, STREAM, SUPPRESS, Commit, DeliveryLog, Run, new_run_id
+from stores.log_entries import decode_as
+from stores.objects.port import ObjectStore
+from stores.suppression import load_suppressions, save_suppressions
+from transforms.erasure.search import Wanted
+from transforms.erasure.second_look import SecondLook
+from transforms.index import probes_for
+from transforms.subject_hashes import SubjectHasher
+
+_POLL = 0.5
+"""Seconds between two looks whether deliveries under way have ended."""
+
+_LOOKS = 2
+"""How often a second look may find something before that is an error."""
+
+_log = structlog.get_logger()
+
+
+class ErasureWork:
+    """One erasure: call the steps in their order. Nothing is changed before ``erase``."""
+
+    def __init__(
+        self, order: ErasureOrder, site: ErasureSite, runner: PipelineRunner, erasure_id: str
+    ) -> None:
+        self._order = order
+        self._site = site
+        self._runner = runner
+        self._id = erasure_id
+        self._sweeps = [Sweep(place, self._task(place), runner) for place in self._places()]
+        self._late = LateRows(site.store, site.scrub_key, site.registry)
+
+    def count(self) -> Counted:
+        """How many rows belong to the subjects."""
+        for sweep in self._sweeps:
+            sweep.place.log.recover()
+        files = [
+            replace(match, path=sweep.place.shown(match.path))
+            for sweep in self._sweeps
+            for match in sweep.count()
+        ]
+        return Counted(sum(sweep.rows for sweep in self._sweeps), tuple(files))
+
+    def check_share(self) -> str:
+        """Raise ``MatchShareExceeded`` if too much would go that nobody has seen in a preview.
+
+        In words, how the preview differs from what is there now; empty if it does not.
+        """
+        preview = self._order.preview
+        if preview is None and self._order.max_match_share >= 1:
+            return ""
+        counted = self.count()
+        if preview is not None:
+            return drift(preview, counted)
+        check_share(counted, self._order.max_match_share)
+        return ""
+
+    def erase(self) -> tuple[str, ...]:
+        """Keep the subjects out from now on, and erase what there is of them.
+
+        Returns the deliveries that began before and have not ended.
+        """
+        lake = self._site.store
+        for sweep in self._sweeps:
+            sweep.place.store.check_writable()
+            sweep.place.log.recover()
+        self._suppress()
+        under_way = rounds_under_way(lake)
+        for sweep in self._sweeps:
+            sweep.erase()
+        left = self._waited(under_way)
+        if under_way:
+            self._sweeps[0].erase()
+        self._late.cleanse(DeliveryLog(lake).positions())
+        return left
+
+    def certificate(self, record: ErasureRecord, open_runs: tuple[str, ...]) -> Certificate:
+        """What was done, after a second look at it; signed.
+
+        Raises ``NotErased`` if that finds a subject still, or not the rows that should remain.
+        """
+        verdicts = self._verdicts()
+        found = [(sweep.place, *erased_in(sweep.place, self._id)) for sweep in self._sweeps]
+        files = tuple(
+            replace(file, path=place.shown(file.path))
+            for place, erased, _ in found
+            for file in erased
+        )
+        now = self._site.clock()
+        unsigned = Certificate(
+            id=self._id,
+            lake=self._site.store.uri,
+            mode=record.mode,
+            began_at=record.began_at,
+            ended_at=now,
+            subjects=record.subjects,
+            files=files,
+            files_looked_at=sum(sweep.looked_at for sweep in self._sweeps),
+            files_read=sum(sweep.read for sweep in self._sweeps),
+            rows_before=sum(file.rows_before for file in files),
+            matched=sum(file.matched for file in files),
+            rows_after=sum(file.rows_after for file in files),
+            verified_at=now,
+            verified_rows=sum(verdict.rows for verdict in verdicts),
+            entries=tuple(
+                number for place, _, entries in found for number in entries if place.is_lake
+            ),
+            open_runs=open_runs,
+            unreachable=(*self._unreachable(), *self._old_versions(found)),
+        )
+        return signed(unsigned, self._site.keys)
+
+    def _places(self) -> list[Place]:
+        site = self._site
+        beside = [place_beside(uri, site.store, site.s3) for uri in self._order.also]
+        return [Place(site.store), *beside]
+
+    def _task(self, place: Place) -> Task:
+        order, site = self._order, self._site
+        wanted = Wanted(site.scrub_key, site.registry, order.identities, order.plus_addressing)
+        hasher = SubjectHasher.of(site.scrub_key, order.plus_addressing)
+        probes = probes_for(order.identities, site.registry, hasher) if place.is_lake else None
+        return Task(wanted, order.mode, self._id, probes)
+
+    def _suppress(self) -> None:
+        """Have all who write into the lake keep the subjects out; needs to be done but once."""
+        site = self._site
+        log = DeliveryLog(site.store)
+        if any(one.erasure == self._id and one.kind == SUPPRESS for one in log.commits()):
+            return
+        listed = self._to_suppress(log)
+        if not listed:
+            return
+        run = log.begin(new_run_id(datetime.now(UTC)), log.last_number())
+        with alive_run(log, run):
+            ref = save_suppressions(site.store, run.run_id, listed)
+            entry = Commit(
+                0, run.run_id, SUPPRESS, site.clock(), (), (), summary(Counts()),
+                erasure=self._id, suppressed=ref,
+            )  # fmt: skip
+            log.commit(run, entry)
+
+    def _to_suppress(self, log: DeliveryLog) -> list[Suppressed]:
+        """Who is not kept out for as long by an earlier erasure."""
+        order, site = self._order, self._site
+        now = site.clock()
+        known = load_suppressions(site.store, log.positions().suppressions, now)
+        lasting = {one for one in known if one.expires_at is None}
+        hasher = SubjectHasher.of(site.scrub_key, order.plus_addressing)
+        until = None if order.suppress_for is None else now + order.suppress_for
+        plain = [one for one in order.identities if one.format is IdentityFormat.RAW]
+        listed = [hasher.suppressed(one, until) for one in plain]
+        return [one for one in listed if replace(one, expires_at=None) not in lasting]
+
+    def _waited(self, under_way: frozenset[str]) -> tuple[str, ...]:
+        """Wait for deliveries that had begun; those that have not ended in time."""
+        until = time.monotonic() + self._order.wait.total_seconds()
+        log = DeliveryLog(self._site.store)
+        left = under_way & log.open_runs()
+        if left:
+            _log.info("waiting for deliveries that had begun before", runs=len(left))
+        while left and time.monotonic() < until:
+            time.sleep(_POLL)
+            log.recover()
+            left &= log.open_runs()
+        return tuple(sorted(left))
+
+    def _verdicts(self) -> list[Verdict]:
+        """What a second look sees; where it sees a subject, all files are read once more."""
+        for _ in range(_LOOKS):
+            verdicts = [self._verdict(sweep.place) for sweep in self._sweeps]
+            if not any(verdict.dirty for verdict in verdicts):
+                break
+            _log.warning("a second look found a subject: reading all files")
+            for sweep in self._sweeps:
+                sweep.start_over()
+                sweep.erase()
+        _check(verdicts)
+        return verdicts
+
+    def _verdict(self, place: Place) -> Verdict:
+        order, site = self._order, self._site
+        look = SecondLook(site.scrub_key, site.registry, order.identities, order.plus_addressing)
+        erased, _ = erased_in(place, self._id)
+        return verdict_on(place, erased, look, self._id, self._runner)
+
+    def _unreachable(self) -> tuple[str, ...]:
+        digests = sum(one.format is not IdentityFormat.RAW for one in self._order.identities)
+        found = [line for sweep in self._sweeps for line in unread_in(sweep.place, sweep.unread)]
+        if digests:
+            found.append(
+                f"{digests} identities were given as digests: they are not kept out of what comes, "
+                "and not found where the pipeline has hashed a value"
+            )
+        return tuple(found)
+
+    def _old_versions(
+        self, found: Iterable[tuple[Place, tuple[ErasedFile, ...], object]]
+    ) -> list[str]:
+        """Remove what a store has kept of the files as they were, if that was asked for."""
+        if not self._order.remove_old_versions:
+            return []
+        return [
+            f"{place.shown(file.path)}: an older version is kept: {kept.reason}"
+            for place, erased, _ in found
+            for file in erased
+            for kept in place.store.remove_old_versions(file.path).kept
+        ]
+
+
+def rounds_under_way(store: ObjectStore) -> frozenset[str]:
+    """The deliveries that have begun and will end by themselves."""
+    found = set()
+    for info in list(store.list(RUNS)):
+        try:
+            run: Run = decode_as(Run, info.key, store.read(info.key))
+        except ObjectMissing:
+            continue
+        if run.kind != STREAM:
+            found.add(run.run_id)
+    return frozenset(found)
+
+
+def _check(verdicts: Iterable[Verdict]) -> None:
+    dirty = [path for verdict in verdicts for path in verdict.dirty]
+    wrong = [path for verdict in verdicts for path in verdict.wrong]
+    if dirty:
+        raise NotErased(
+            f"{dirty[0]} and {len(dirty) - 1} other files hold a subject still: no certificate was "
+            "made: run again"
+        )
+    if wrong:
+        raise NotErased(
+            f"{wrong[0]}: its rows are not as many as should have remained: no certificate was made"
+        )

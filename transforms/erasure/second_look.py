@@ -1,0 +1,345 @@
+"""A second look at the files of a lake, after an erasure: is a subject still there?
+
+It shares nothing with the first: it asks no index, reads the fields that identify from the Avro
+schema itself, and compares exact hashes of one value after another. It is slow, and never looser:
+what it finds, the first look should have found.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+import fastavro
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.dsr import Identity, IdentityFormat, IdentityType
+from schemas.erasure import FileKind
+from schemas.identities import normalised
+from schemas.registry import Registry
+from stores.lake_files import LakeFile
+from stores.objects.port import ObjectStore
+from stores.objects.seekable import open_seekable
+from transforms.decompress import detect_compression, pieces
+from transforms.scrub import ScrubKey
+from transforms.subject_hashes import SubjectHasher
+
+_ROWS = 64 * 1024
+_MAGIC = 8
+_SEPARATORS = re.compile(r"[\s\"'<>,;(){}\[\]\\|]+")
+_HASHES: Mapping[IdentityFormat, Any] = {
+    IdentityFormat.MD5: hashlib.md5,
+    IdentityFormat.SHA1: hashlib.sha1,
+    IdentityFormat.SHA256: hashlib.sha256,
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a second look saw in a file: ``found`` rows or lines of subjects.
+
+    ``rows`` is None where a row is not told from a line.
+    """
+
+    path: str
+    rows: int | None
+    found: int
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """Subjects as they are looked for once more. Travels without the key."""
+
+    key: ScrubKey
+    registry: Registry
+    identities: tuple[Identity, ...] = field(repr=False)
+    plus_addressing: bool = False
+
+    def open(self) -> SecondReader:
+        """Raises ``UsageError`` if the key here is another one."""
+        hasher = SubjectHasher.of(self.key, self.plus_addressing)
+        return SecondReader(hasher, self.registry, self.identities)
+
+
+@dataclass(frozen=True)
+class SecondReader:
+    """Looks through one file after another."""
+
+    hasher: SubjectHasher
+    registry: Registry
+    identities: tuple[Identity, ...] = field(repr=False)
+
+    def look(self, file: LakeFile, store: ObjectStore) -> Seen:
+        """Raises ``ObjectMissing`` or ``ObjectChanged`` if it is another file meanwhile."""
+        with open_seekable(store, file.info) as stream:
+            magic = stream.read(_MAGIC)
+            stream.seek(0)
+            if magic.startswith(b"PAR1"):
+                return self._parquet(file, stream)
+            if magic.startswith(b"Obj\x01"):
+                return self._avro(file, stream)
+            if file.kind is FileKind.DEAD_LETTERS:
+                return self._letters(file, stream)
+            return self._contacts(file, stream)
+
+    def _parquet(self, file: LakeFile, stream: BinaryIO) -> Seen:
+        table, rows, found = pq.ParquetFile(stream), 0, 0
+        fields = self._fields(file)
+        names = table.schema_arrow.names
+        wanted = names if fields is None else [one for one in names if one.lower() in fields.needs]
+        for batch in table.iter_batches(_ROWS, columns=wanted, use_threads=False):
+            found += len(self._rows_in(batch, fields))
+        rows = table.metadata.num_rows
+        return Seen(file.path, rows, found)
+
+    def _avro(self, file: LakeFile, stream: BinaryIO) -> Seen:
+        rows = found = 0
+        fields = self._fields(file)
+        for record in fastavro.reader(stream):
+            rows += 1
+            values = _any_values(record) if fields is None else fields.values_in(record)
+            found += any(self._is_wanted(kind, value) for kind, value in values)
+        return Seen(file.path, rows, found)
+
+    def _letters(self, file: LakeFile, stream: BinaryIO) -> Seen:
+        rows = found = 0
+        for line in stream:
+            rows += 1
+            found += self._is_in_line(line)
+        return Seen(file.path, rows, found)
+
+    def _contacts(self, file: LakeFile, stream: BinaryIO) -> Seen:
+        compression = detect_compression(stream.read(_MAGIC))
+        stream.seek(0)
+        text = io.TextIOWrapper(
+            io.BufferedReader(_Joined(pieces(stream, compression))), "utf-8-sig", "replace"
+        )
+        if ".csv" in PurePosixPath(file.path.lower()).suffixes:
+            return Seen(file.path, None, sum(map(self._is_in_cells, csv.reader(text))))
+        return Seen(file.path, None, sum(self._is_in_line(line.encode()) for line in text))
+
+    def _fields(self, file: LakeFile) -> _Fields | None:
+        """The fields that identify; None if every value may."""
+        if file.kind is FileKind.DATA and file.type in self.registry:
+            return _Fields(self.registry[str(file.type)].avro)
+        return None
+
+    def _rows_in(self, batch: pa.RecordBatch, fields: _Fields | None) -> set[int]:
+        if fields is None:
+            rows = enumerate(batch.to_pylist())
+            return {row for row, record in rows if self._is_any(_any_values(record))}
+        found = set[int]()
+        for member in fields.flat:
+            for column in _columns(batch, member["name"].lower()):
+                rows_of = self._rows_of(column, IdentityType(member["subject"]))
+                found |= {row for row in rows_of if _is_met(member, _row(batch, row))}
+        if fields.nested:
+            records = enumerate(batch.to_pylist())
+            found |= {row for row, one in records if self._is_any(_values(fields.nested, one))}
+        return found
+
+    def _rows_of(self, column: Any, kind: IdentityType) -> set[int]:
+        encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
+        words = encoded.dictionary.to_pylist()
+        hits = {place for place, word in enumerate(words) if self._is_wanted(kind, word)}
+        if not hits:
+            return set()
+        return {row for row, place in enumerate(encoded.indices.to_pylist()) if place in hits}
+
+    def _is_in_line(self, line: bytes) -> bool:
+        try:
+            document = json.loads(line)
+        except (ValueError, RecursionError):
+            return self._is_in_text(line.decode("utf-8", "replace"))
+        if isinstance(document, dict) and isinstance(document.get("original"), str):
+            if document.get("encoding") == "base64":
+                return False  # its content is no text
+            return self._is_in_line(document["original"].encode())
+        return self._is_any(_any_values(document))
+
+    def _is_in_text(self, text: str) -> bool:
+        words = {word for word in _SEPARATORS.split(text) if word and not word.isdecimal()}
+        return any(self._is_wanted(kind, word) for word in words for kind in self._kinds)
+
+    def _is_in_cells(self, cells: Iterable[str]) -> bool:
+        return self._is_any((None, cell) for cell in cells if not cell.strip().isdecimal())
+
+    def _is_any(self, values: Iterable[tuple[IdentityType | None, Any]]) -> bool:
+        return any(self._is_wanted(kind, value) for kind, value in values)
+
+    def _is_wanted(self, kind: IdentityType | None, value: Any) -> bool:
+        if value is None or isinstance(value, bytes | float | bool):
+            return False
+        text = str(value)
+        kinds = self._kinds if kind is None else (kind,)
+        return text in self._stored or any(self._is_exactly(one, text) for one in kinds)
+
+    def _is_exactly(self, kind: IdentityType, text: str) -> bool:
+        if kind not in self._kinds:
+            return False
+        if self._exact and self.hasher.exact(Identity(kind, text)) in self._exact:
+            return True
+        plain = normalised(Identity(kind, text)).encode()
+        return any(_HASHES[form](plain).hexdigest() in self._digests for form in self._forms)
+
+    @cached_property
+    def _kinds(self) -> tuple[IdentityType, ...]:
+        return tuple(sorted({one.type for one in self.identities}))
+
+    @cached_property
+    def _raw(self) -> tuple[Identity, ...]:
+        return tuple(one for one in self.identities if one.format is IdentityFormat.RAW)
+
+    @cached_property
+    def _exact(self) -> frozenset[str]:
+        return frozenset(self.hasher.exact(one) for one in self._raw)
+
+    @cached_property
+    def _stored(self) -> frozenset[str]:
+        return frozenset(self.hasher.suppressed(one).stored for one in self._raw)
+
+    @cached_property
+    def _forms(self) -> frozenset[IdentityFormat]:
+        return frozenset(one.format for one in self.identities) - {IdentityFormat.RAW}
+
+    @cached_property
+    def _digests(self) -> frozenset[str]:
+        digests = (one for one in self.identities if one.format is not IdentityFormat.RAW)
+        return frozenset(one.value.lower() for one in digests)
+
+
+class _Fields:
+    """The fields of a type that identify subjects, as its Avro schema says."""
+
+    def __init__(self, avro: Mapping[str, Any]) -> None:
+        self._members = avro["fields"]
+        found = [member for member in self._members if _leads_to_subject(member)]
+        self.flat = [member for member in found if not _is_nested(member["type"])]
+        self.nested = [member for member in found if _is_nested(member["type"])]
+        conditions = chain.from_iterable(one.get("subjectWhen", {}) for one in found)
+        self.needs = {name.lower() for name in (*(one["name"] for one in found), *conditions)}
+
+    def values_in(self, record: Mapping[str, Any]) -> Iterator[tuple[IdentityType, Any]]:
+        """The values of a record that identify subjects."""
+        yield from _values(self._members, record)
+
+
+def _values(
+    members: Iterable[Mapping[str, Any]], record: Mapping[str, Any]
+) -> Iterator[tuple[IdentityType, Any]]:
+    by_name = _lowered(record)
+    for member in members:
+        value = by_name.get(member["name"].lower())
+        if value is None:
+            continue
+        if isinstance(value, dict) and _is_map(member["type"]):
+            value = list(value.values())
+        if _is_subject(member) and _is_met(member, by_name):
+            yield from ((IdentityType(member["subject"]), one) for one in _innermost(value))
+        below = _members_below(member["type"])
+        if below:
+            for one in _innermost(value):
+                if isinstance(one, dict):
+                    yield from _values(below, one)
+
+
+def _is_subject(member: Mapping[str, Any]) -> bool:
+    return member.get("subject") in set(IdentityType)
+
+
+def _is_met(member: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
+    return all(
+        name.lower() not in beside or str(beside[name.lower()]) == wanted
+        for name, wanted in member.get("subjectWhen", {}).items()
+    )
+
+
+def _leads_to_subject(member: Mapping[str, Any]) -> bool:
+    return _is_subject(member) or any(map(_leads_to_subject, _members_below(member["type"])))
+
+
+def _members_below(kind: Any) -> list[Any]:
+    """The members of the record that a type is, or is made of."""
+    if isinstance(kind, list):
+        return [member for branch in kind for member in _members_below(branch)]
+    if not isinstance(kind, dict):
+        return []
+    inner = kind.get("fields") or kind.get("items") or kind.get("values") or kind.get("type")
+    if kind.get("type") == "record":
+        return list(kind["fields"])
+    return _members_below(inner) if isinstance(inner, dict | list) else []
+
+
+def _is_nested(kind: Any) -> bool:
+    if isinstance(kind, list):
+        return any(map(_is_nested, kind))
+    return isinstance(kind, dict) and kind.get("type") in {"record", "array", "map"}
+
+
+def _is_map(kind: Any) -> bool:
+    if isinstance(kind, list):
+        return any(map(_is_map, kind))
+    return isinstance(kind, dict) and kind.get("type") == "map"
+
+
+def _lowered(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.lower(): value for name, value in record.items()}
+
+
+def _row(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
+    return _lowered(batch.slice(row, 1).to_pylist()[0])
+
+
+def _innermost(value: Any) -> Iterator[Any]:
+    """The values of lists, and of Arrow's maps, which are lists of pairs."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _innermost(one[1] if isinstance(one, tuple) else one)
+    elif value is not None:
+        yield value
+
+
+def _any_values(document: Any) -> Iterator[tuple[None, str]]:
+    """All texts of a document, at any depth."""
+    match document:
+        case str():
+            yield None, document
+        case dict():
+            for value in document.values():
+                yield from _any_values(value)
+        case list() | tuple():
+            for value in document:
+                yield from _any_values(value)
+
+
+def _columns(batch: pa.RecordBatch, name: str) -> Iterator[Any]:
+    places = [place for place, one in enumerate(batch.schema.names) if one.lower() == name]
+    return (batch.column(place) for place in places[:1])
+
+
+class _Joined(io.RawIOBase):
+    """Pieces of bytes as a stream."""
+
+    def __init__(self, found: Iterator[bytes]) -> None:
+        self._found = found
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._rest = self._rest or next(self._found, b"")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
