@@ -10,8 +10,9 @@ from cryptography.x509 import Certificate, DNSName, ExtensionNotFound, SubjectAl
 
 from config.dsr import OpendsrSection
 from dsr.signing import OPENDSR, SMALLEST_KEY, SignatureHeaders, signed_headers
+from schemas.dsr import Dsr
 from schemas.errors import RequestError, UsageError
-from schemas.opendsr.model import Discovery
+from schemas.opendsr.model import Discovery, ProcessingStatus, StatusReport
 from stores.certificates import read_certificates
 from stores.parameters import ParameterStore
 
@@ -28,6 +29,19 @@ class NotSupported(RequestError):
 def discovery_of(certificate_url: str) -> Discovery:
     """What Lethe does as a processor: nothing yet, which it says rather than promise a deletion."""
     return Discovery(API_VERSION, (), (), certificate_url)
+
+
+def report_of(dsr: Dsr) -> StatusReport:
+    """Where a request is, as its controller is told that; without the address of results."""
+    status = ProcessingStatus.of(dsr.status)
+    is_done = status is ProcessingStatus.COMPLETED
+    return StatusReport(
+        request_id=dsr.id,
+        status=status,
+        controller_id=dsr.owner,
+        expected_completion_at=dsr.forwarding.expected_completion_at or dsr.due_at,
+        results_count=dsr.forwarding.results_count if is_done else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ _LOOKED_AT = 20
 class Order:
     """What is asked for: ``kind`` is one of ``KINDS``, ``extensions`` are OpenDSR's.
 
-    ``callback_urls`` are where a controller wants to be told by OpenDSR what becomes of it.
+    ``callback_urls`` are where a controller wants to be told by OpenDSR what becomes of it, and
+    ``group_id`` is what it calls a group of its requests.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Order:
     regulation: Regulation | None = None
     extensions: Mapping[str, Any] = field(default_factory=dict, repr=False)
     callback_urls: tuple[str, ...] = field(default=(), repr=False)
+    group_id: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def _prepared(desk: Desk, order: Order, submitter: Submitter, request_id: str) -
         subjects=subjects,
         sealed=desk.subjects.seal(request_id, _particulars(order, identities)),
         risk=risk,
+        group_hash=group_hash_of(desk, order.group_id),
     )
 
 
@@ -142,6 +145,11 @@ def _risk(desk: Desk, signals: Signals, asked: Asked) -> Risk:
     features = features_of(signals, asked)
     learned = None if desk.model is None else desk.model.judge(features)
     return replace(assess(signals, desk.section.risk, learned), features=features)
+
+
+def group_hash_of(desk: Desk, group_id: str | None) -> str | None:
+    """By what the requests of a group are found; what it is called may be anybody's name."""
+    return None if group_id is None else desk.subjects.pseudonym("group", group_id)
 
 
 def _particulars(order: Order, identities: tuple[Identity, ...]) -> Particulars:

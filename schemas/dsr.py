@@ -173,7 +173,8 @@ class Dsr:
     the ``Particulars``, encrypted. Both are empty once the request is minimised. ``due_at`` is when
     it must be answered, ``confirm_at`` when its receipt must be confirmed at the latest.
     ``cancel_requested_at`` is set of a request that its processor has, or may have, to cancel.
-    ``due_notice`` is the last one of the deadline that it has now. ``version`` grows by one with
+    ``due_notice`` is the last one of the deadline that it has now. ``group_hash`` is a keyed hash
+    of the group that its controller put it in, by which it is found. ``version`` grows by one with
     every change.
     """
 
@@ -201,6 +202,7 @@ class Dsr:
     error_code: str | None = None
     error_message: str | None = None
     due_notice: DueNotice | None = None
+    group_hash: str | None = None
     version: int = 1
 
     @property
@@ -306,9 +308,13 @@ class OpenTally:
 
 @dataclass(frozen=True)
 class DsrQuery:
-    """Which requests, newest first; ``subject`` is a keyed hash, ``after`` the cursor's request."""
+    """Which requests, newest first; ``after`` is the cursor's request.
+
+    ``subject`` and ``group_hash`` are keyed hashes; one of them is given at most.
+    """
 
     subject: str | None = None
     status: DsrStatus | None = None
     limit: int = 50
     after: DsrCursor | None = None
+    group_hash: str | None = None

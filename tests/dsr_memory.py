@@ -84,6 +84,7 @@ class MemoryDsr(DsrStore):
             for dsr in self.all.values()
             if _is_within(dsr, reach)
             and (query.subject is None or query.subject in dsr.subjects)
+            and query.group_hash in {None, dsr.group_hash}
             and query.status in {None, dsr.status}
             and (
                 query.after is None

@@ -8,6 +8,7 @@ everywhere else. Discovery and the certificate are for anybody.
 from __future__ import annotations
 
 import hmac
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from flask import Response, g, request
@@ -15,11 +16,19 @@ from flask_openapi.blueprint import APIBlueprint
 from pydantic import BaseModel, Field, RootModel
 from werkzeug.exceptions import HTTPException
 
-from dsr.answers import NotSupported, Signer, Signers, discovery_of
+from dsr.answers import NotSupported, Signer, Signers, discovery_of, report_of
+from dsr.desk import open_desk
 from dsr.signing import OPENDSR, OPENGDPR
+from dsr.submit import group_hash_of
 from schemas.access import Action, Principal, Resource
+from schemas.dsr import DsrQuery
 from schemas.errors import NotAuthenticated, NotFound
-from schemas.opendsr.answers import encode_discovery, encode_error, encode_reports
+from schemas.opendsr.answers import (
+    MOST_IN_GROUP,
+    encode_discovery,
+    encode_error,
+    encode_reports,
+)
 from schemas.opendsr.model import Dialect
 from schemas.opendsr.requests import decode_request
 from service.bodies import raw_body, streamed
@@ -108,6 +117,8 @@ class OpendsrStatus(BaseModel):
     subject_request_id: str
     request_status: str
     expected_completion_time: str | None
+    group_id: str | None = Field(default=None, description="In a group's list.")
+    results_count: int | None = Field(default=None, description="When it is completed.")
 
 
 class OpendsrStatuses(RootModel[list[OpendsrStatus]]):
@@ -138,6 +149,7 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
     api = feature(
         "opendsr_processor", "OpenDSR processor", "Requests of other controllers.", secured=False
     )
+    desk = open_desk(wiring.settings.dsr, wiring.state, wiring.parameters, wiring.clock)
     _speak_opendsr(api, Signers(wiring.settings.opendsr, wiring.parameters))
 
     def submit() -> NoReturn:
@@ -177,9 +189,11 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
     @public
     def list_opendsr(query: OpendsrGroup) -> Response:
         """Show where the requests of a group are, as mParticle has it; none if it has none."""
-        del query
-        _controller(wiring).reach(Resource.DSR, Action.READ)
-        return _json(encode_reports([]), 200)
+        within = _controller(wiring).reach(Resource.DSR, Action.READ)
+        asked = DsrQuery(limit=MOST_IN_GROUP, group_hash=group_hash_of(desk, query.group_id))
+        reports = map(report_of, desk.requests.find(asked, within))
+        grouped = [replace(report, group_id=query.group_id) for report in reports]
+        return _json(encode_reports(grouped), 200)
 
     @api.get(f"{PREFIX}/requests/<request_id>", responses=_SHOWN, security=_CONTROLLERS)
     @public

@@ -15,7 +15,7 @@ from datetime import datetime
 
 import structlog
 
-from dsr.answers import Signers
+from dsr.answers import Signers, report_of
 from dsr.signing import OPENDSR, OPENGDPR
 from schemas.access import Reach
 from schemas.dsr import Dsr, DsrStatus, Particulars
@@ -156,12 +156,9 @@ def _status_in(event: Event) -> ProcessingStatus:
 
 def _report(dsr: Dsr, about: Particulars, status: ProcessingStatus, url: str) -> StatusReport:
     is_done = status is ProcessingStatus.COMPLETED
-    return StatusReport(
-        request_id=dsr.id,
-        status=status,
-        controller_id=dsr.owner,
-        expected_completion_at=dsr.forwarding.expected_completion_at or dsr.due_at,
-        results_url=about.results_url if is_done else None,
-        results_count=dsr.forwarding.results_count if is_done else None,
-        callback_url=url,
+    results_url = about.results_url if is_done else None
+    now = report_of(dsr)
+    count = now.results_count if is_done else None
+    return replace(
+        now, status=status, results_url=results_url, results_count=count, callback_url=url
     )

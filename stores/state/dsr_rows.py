@@ -55,6 +55,7 @@ class DsrRow:
     error_code: str | None
     error_message: str | None
     due_notice: Mapping[str, Any] | None
+    group_hash: str | None
     version: int
 
 

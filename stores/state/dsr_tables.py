@@ -15,6 +15,7 @@ TO_ASK_ABOUT = sa.text(
     "status IN ('submitted', 'in_progress') AND next_try_at IS NOT NULL AND parked_reason IS NULL"
     " AND (status = 'in_progress' OR cancel_requested_at IS NULL)"
 )
+GROUPED = sa.text("group_hash IS NOT NULL")
 TO_MINIMISE = sa.text("closed_at IS NOT NULL AND minimised_at IS NULL")
 STILL_OPEN = sa.text("open = 1")
 """Conditions of indexes; a query needs the same words for the database to see that one fits."""
@@ -62,6 +63,7 @@ DSRS = sa.Table(
     sa.Column("error_code", sa.String(64)),
     sa.Column("error_message", sa.Text),
     sa.Column("due_notice", sa.JSON(none_as_null=True)),
+    sa.Column("group_hash", sa.String(64)),
     sa.Column("version", sa.Integer, nullable=False),
     _index("dsrs_by_time", *_NEWEST),
     _index("dsrs_by_organization", "organization", *_NEWEST),
@@ -70,6 +72,7 @@ DSRS = sa.Table(
     _index("dsrs_waiting", *_NEWEST, "next_try_at", which=WAITING),
     _index("dsrs_to_cancel", *_NEWEST, "next_try_at", which=TO_CANCEL),
     _index("dsrs_to_ask_about", "next_try_at", "id", which=TO_ASK_ABOUT),
+    _index("dsrs_by_group", "group_hash", *_NEWEST, which=GROUPED),
     _index("dsrs_by_deadline", "due_at", "id", which=OPEN),
     _index("dsrs_to_minimise", "closed_at", "id", which=TO_MINIMISE),
 )

@@ -84,6 +84,8 @@ class SqlDsr:
             of_subject = DSR_SUBJECTS.c.request_id == DSRS.c.id
             found = found.join(DSR_SUBJECTS, of_subject)
             found = found.where(DSR_SUBJECTS.c.subject == query.subject)
+        if query.group_hash is not None:
+            found = found.where(DSRS.c.group_hash == query.group_hash)
         if query.status is not None:
             found = found.where(DSRS.c.status == query.status.value)
         if query.after is not None:

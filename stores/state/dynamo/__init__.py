@@ -20,11 +20,13 @@ are microseconds since 1970, in sort keys as 16 digits, so that texts sort as th
     API key's id         api-key-id#ID             claim              its digest
     request              dsr#ID                    record             the data subject request
     request's subject    dsr#ID                    subject#HASH       for the subject's list
+    request's group      dsr#ID                    group              for the group's list
     open request         dsr-open#ORG#HASH#LAW#TYPE  claim            the id of the one
     request that is held dsrs-held                 TIME#ID            its place
     request that waits   dsrs-waiting              TIME#ID            its subjects, its next try
     one that is parked   dsrs-parked               TIME#ID            its place
     one to be cancelled  dsrs-to-cancel            TIME#ID            its next try
+    one to be asked about  dsrs-to-ask-about       NEXT TRY#ID        its id
     audit entry          audit                     NUMBER             the entry
     audit head           audit                     head               the last number and hash
     checkpoint           audit-checkpoints         NUMBER#KEY         the signature

@@ -95,11 +95,12 @@ class DynamoDsr:
 
     def find(self, query: DsrQuery, reach: Reach) -> list[Dsr]:
         after = None if query.after is None else (query.after.received_at, query.after.id)
-        if query.subject is None:
+        linked = _links_of(query)
+        if linked is None:
             equal = {} if query.status is None else {"status": query.status.value}
             keys = Listing(self._table, _LISTED, reach).keys(equal, after)
         else:
-            links = Listing(self._table, _of(query.subject), reach).keys({}, after)
+            links = Listing(self._table, linked, reach).keys({}, after)
             keys = (Key(link.pk, _RECORD) for link in links)
 
         def read(item: Item) -> Dsr | None:
@@ -239,6 +240,8 @@ def _beside(dsr: Dsr) -> list[Item]:
         {"pk": pk, "sk": joined("subject", subject), **_listed_as(_of(subject), dsr)}
         for subject in dict.fromkeys(dsr.subjects)
     ]
+    if dsr.group_hash is not None:
+        links.append({"pk": pk, "sk": "group", **_listed_as(_in(dsr.group_hash), dsr)})
     claims = [
         {"pk": joined("dsr-open", *claim), "sk": "claim", "id": dsr.id}
         for claim in sorted(open_claims(dsr))
@@ -284,6 +287,18 @@ def _of(subject: str) -> tuple[str, str]:
     return ("dsrs-of", subject)
 
 
+def _in(group_hash: str) -> tuple[str, str]:
+    """The list of a group's requests."""
+    return ("dsrs-in", group_hash)
+
+
+def _links_of(query: DsrQuery) -> tuple[str, str] | None:
+    """The list by which a query finds; None if that of all."""
+    if query.group_hash is not None:
+        return _in(query.group_hash)
+    return None if query.subject is None else _of(query.subject)
+
+
 def _listed_as(what: tuple[str, ...], dsr: Dsr) -> Item:
     everybodys = listed(what, dsr.received_at, dsr.id)
     return {**everybodys, **listed_of(what, dsr.organization, dsr.owner)}
@@ -325,7 +340,8 @@ def _may_become(before: Dsr, changed: Dsr) -> bool:
 
 def _matches(dsr: Dsr, query: DsrQuery) -> bool:
     is_of_subject = query.subject is None or query.subject in dsr.subjects
-    return is_of_subject and query.status in {None, dsr.status}
+    is_in_group = query.group_hash in {None, dsr.group_hash}
+    return is_of_subject and is_in_group and query.status in {None, dsr.status}
 
 
 def _dsr(item: Item) -> Dsr:

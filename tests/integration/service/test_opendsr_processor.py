@@ -17,8 +17,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from config.settings import Settings, load_settings
+from dsr.desk import open_desk
 from dsr.signing import OPENDSR, OPENGDPR, SignatureHeaders
+from dsr.submit import Order, Submitter, submit
+from schemas.dsr import Identity, IdentityType
 from schemas.errors import UsageError
+from schemas.opendsr.answers import decode_reports
 from service.app import create_app
 from service.bootstrap import Wiring, utc_now, wire
 from stores.tokens import Grant, new_api_key
@@ -157,6 +161,27 @@ def test_group_that_nobody_sent_is_empty(client: FlaskClient, secret: str) -> No
     answer = client.get(f"{REQUESTS}?group_id=group-1", headers=basic(secret))
     assert (answer.status_code, answer.json) == (200, [])
     check_signed(answer)
+
+
+def test_group_is_answered_with_where_its_requests_are(client, wiring: Wiring, secret) -> None:
+    desk = open_desk(wiring.settings.dsr, wiring.state, wiring.parameters, wiring.clock)
+    identity = Identity(IdentityType.EMAIL, "ana.canary@example.com")
+    order = Order("gdpr_delete", [identity], group_id="group of ana")
+    sent = submit(desk, order, Submitter("acme", "org-1", None), str(uuid.uuid4()))
+    answer = client.get(f"{REQUESTS}?group_id=group of ana", headers=basic(secret))
+    [shown] = answer.json
+    assert (shown["subject_request_id"], shown["request_status"]) == (sent.id, "pending")
+    assert (shown["group_id"], shown["controller_id"]) == ("group of ana", "acme")
+    assert decode_reports(answer.data)[0].expected_completion_at == sent.due_at
+
+
+def test_group_of_another_organization_is_empty(client, wiring: Wiring, secret: str) -> None:
+    desk = open_desk(wiring.settings.dsr, wiring.state, wiring.parameters, wiring.clock)
+    identity = Identity(IdentityType.EMAIL, "bob.canary@example.com")
+    order = Order("gdpr_delete", [identity], group_id="group-9")
+    submit(desk, order, Submitter("other", "org-9", None), str(uuid.uuid4()))
+    answer = client.get(f"{REQUESTS}?group_id=group-9", headers=basic(secret))
+    assert answer.json == []
 
 
 def test_requests_are_listed_by_group_alone(client: FlaskClient, secret: str) -> None:

@@ -429,6 +429,28 @@ def test_open_requests_are_counted_by_what_they_wait_for_and_by_deadline(state: 
     assert state.dsr.tally(later(days=1)) == OpenTally(held=1, queued=2)
 
 
+def test_requests_of_a_group_are_found_newest_first_page_by_page(state: AnyState) -> None:
+    group = subject("f")
+    hours = [1, 3, 2]
+    made = [added(state, group_hash=group, received_at=later(hours=hour)) for hour in hours]
+    added(state, group_hash=subject("e"))
+    added(state)
+    query = DsrQuery(group_hash=group, limit=2)
+    first = state.dsr.find(query, ORG)
+    assert first == [made[1], made[2]]
+    after = DsrCursor(first[-1].received_at, first[-1].id)
+    assert state.dsr.find(replace(query, after=after), ORG) == [made[0]]
+    assert state.dsr.find(query, Reach("org-2")) == []
+    assert state.dsr.find(replace(query, status=DsrStatus.COMPLETED), ORG) == []
+
+
+def test_request_stays_in_its_group_when_it_has_ended_and_is_minimised(state: AnyState) -> None:
+    dsr = added(state, group_hash=subject("f"))
+    done = become(state, dsr, status=DsrStatus.COMPLETED, closed_at=later(days=1))
+    bare = become(state, done, subjects=(), sealed=b"", minimised_at=later(days=90))
+    assert state.dsr.find(DsrQuery(group_hash=subject("f")), ORG) == [bare]
+
+
 @pytest.mark.parametrize("status", ["queued", "submitted", "in_progress"])
 def test_parked_request_is_counted_wherever_it_was_until_it_ends(
     state: AnyState, status: str
