@@ -30,6 +30,9 @@ _TREES = 100
 _SAMPLE = 512
 """Points that each tree is grown from."""
 
+_AT_ONCE = 1000
+"""Points that are judged at once, each by all trees."""
+
 _CONTRAST = 0.5
 """So many points of no request are mixed among those of requests."""
 
@@ -141,7 +144,9 @@ def _learned(rows: Sequence[Row], lesson: Lesson) -> RiskModel:
         trees=tuple(tree_of(each.tree_) for each in grown.estimators_),
     )
     # Of our own reckoning, so that a request just like one of these is never above by a rounding.
-    cut = np.quantile(model.forest.anomalies(points), 1 - lesson.share, method="higher")
+    parts = np.array_split(points, len(points) // _AT_ONCE + 1)
+    anomalies = np.concatenate([model.forest.anomalies(part) for part in parts])
+    cut = np.quantile(anomalies, 1 - lesson.share, method="higher")
     return msgspec.structs.replace(model, cut=float(cut))
 
 
