@@ -204,7 +204,9 @@ class ErasureWork:
 
     def _verdict(self, place: Place) -> Verdict:
         order, site = self._order, self._site
-        look = SecondLook(site.scrub_key, site.registry, order.identities, order.plus_addressing)
+        look = SecondLook.for_identities(
+            site.scrub_key, site.registry, order.identities, order.plus_addressing
+        )
         erased, _ = erased_in(place, self._id)
         return verdict_on(place, erased, look, self._id, self._runner)
 

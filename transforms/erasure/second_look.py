@@ -13,8 +13,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -59,26 +58,52 @@ class Seen:
 
 @dataclass(frozen=True)
 class SecondLook:
-    """Subjects as they are looked for once more. Travels without the key."""
+    """Subjects as they are looked for once more: by hashes alone. Travels without the key.
+
+    ``exact`` are those of ``SubjectHasher.exact``, and ``stored`` what a field that is scrubbed by
+    hash holds. ``kinds`` are the types that identities may have, ``forms`` those in which an
+    identity may have been given beside the plain one.
+    """
 
     key: ScrubKey
     registry: Registry
-    identities: tuple[Identity, ...] = field(repr=False)
+    exact: frozenset[str]
+    stored: frozenset[str]
+    kinds: tuple[IdentityType, ...]
+    forms: tuple[IdentityFormat, ...] = ()
     plus_addressing: bool = False
+
+    @staticmethod
+    def for_identities(
+        key: ScrubKey,
+        registry: Registry,
+        identities: Iterable[Identity],
+        plus_addressing: bool = False,
+    ) -> SecondLook:
+        """Raises ``UsageError`` if the key here is another one."""
+        hasher, found = SubjectHasher.of(key, plus_addressing), list(identities)
+        raw = [one for one in found if one.format is IdentityFormat.RAW]
+        return SecondLook(
+            key,
+            registry,
+            frozenset(map(hasher.exact, found)),
+            frozenset(hasher.suppressed(one).stored for one in raw),
+            tuple(sorted({one.type for one in found})),
+            tuple(sorted({one.format for one in found} - {IdentityFormat.RAW})),
+            plus_addressing,
+        )
 
     def open(self) -> SecondReader:
         """Raises ``UsageError`` if the key here is another one."""
-        hasher = SubjectHasher.of(self.key, self.plus_addressing)
-        return SecondReader(hasher, self.registry, self.identities)
+        return SecondReader(self, SubjectHasher.of(self.key, self.plus_addressing))
 
 
 @dataclass(frozen=True)
 class SecondReader:
     """Looks through one file after another."""
 
+    sought: SecondLook
     hasher: SubjectHasher
-    registry: Registry
-    identities: tuple[Identity, ...] = field(repr=False)
 
     def look(self, file: LakeFile, store: ObjectStore) -> Seen:
         """Raises ``ObjectMissing`` or ``ObjectChanged`` if it is another file meanwhile."""
@@ -131,8 +156,8 @@ class SecondReader:
 
     def _fields(self, file: LakeFile) -> _Fields | None:
         """The fields that identify; None if every value may."""
-        if file.kind is FileKind.DATA and file.type in self.registry:
-            return _Fields(self.registry[str(file.type)].avro)
+        if file.kind is FileKind.DATA and file.type in self.sought.registry:
+            return _Fields(self.sought.registry[str(file.type)].avro)
         return None
 
     def _rows_in(self, batch: pa.RecordBatch, fields: _Fields | None) -> set[int]:
@@ -170,7 +195,7 @@ class SecondReader:
 
     def _is_in_text(self, text: str) -> bool:
         words = {word for word in _SEPARATORS.split(text) if word and not word.isdecimal()}
-        return any(self._is_wanted(kind, word) for word in words for kind in self._kinds)
+        return any(self._is_wanted(kind, word) for word in words for kind in self.sought.kinds)
 
     def _is_in_cells(self, cells: Iterable[str]) -> bool:
         return self._is_any((None, cell) for cell in cells if not cell.strip().isdecimal())
@@ -182,41 +207,19 @@ class SecondReader:
         if value is None or isinstance(value, bytes | float | bool):
             return False
         text = str(value)
-        kinds = self._kinds if kind is None else (kind,)
-        return text in self._stored or any(self._is_exactly(one, text) for one in kinds)
+        kinds = self.sought.kinds if kind is None else (kind,)
+        return text in self.sought.stored or any(self._is_exactly(one, text) for one in kinds)
 
     def _is_exactly(self, kind: IdentityType, text: str) -> bool:
-        if kind not in self._kinds:
+        if kind not in self.sought.kinds:
             return False
-        if self._exact and self.hasher.exact(Identity(kind, text)) in self._exact:
-            return True
-        plain = normalised(Identity(kind, text)).encode()
-        return any(_HASHES[form](plain).hexdigest() in self._digests for form in self._forms)
+        identities = [Identity(kind, text), *self._digests(kind, text)]
+        return any(self.hasher.exact(one) in self.sought.exact for one in identities)
 
-    @cached_property
-    def _kinds(self) -> tuple[IdentityType, ...]:
-        return tuple(sorted({one.type for one in self.identities}))
-
-    @cached_property
-    def _raw(self) -> tuple[Identity, ...]:
-        return tuple(one for one in self.identities if one.format is IdentityFormat.RAW)
-
-    @cached_property
-    def _exact(self) -> frozenset[str]:
-        return frozenset(self.hasher.exact(one) for one in self._raw)
-
-    @cached_property
-    def _stored(self) -> frozenset[str]:
-        return frozenset(self.hasher.suppressed(one).stored for one in self._raw)
-
-    @cached_property
-    def _forms(self) -> frozenset[IdentityFormat]:
-        return frozenset(one.format for one in self.identities) - {IdentityFormat.RAW}
-
-    @cached_property
-    def _digests(self) -> frozenset[str]:
-        digests = (one for one in self.identities if one.format is not IdentityFormat.RAW)
-        return frozenset(one.value.lower() for one in digests)
+    def _digests(self, kind: IdentityType, text: str) -> Iterator[Identity]:
+        for form in self.sought.forms:
+            plain = normalised(Identity(kind, text))
+            yield Identity(kind, _HASHES[form](plain.encode()).hexdigest(), form)
 
 
 class _Fields:
