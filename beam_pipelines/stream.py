@@ -18,6 +18,7 @@ from transforms.panes import Pane
 from transforms.rotate import Rotate, Windowing
 from transforms.stages import ACCOUNTS
 from transforms.stream_stages import CommitStream, CutBatches, SkipDelivered, WritePanes
+from transforms.suppress import SubjectRules
 from transforms.write import LakeWriter, Output
 
 
@@ -76,7 +77,13 @@ def rotate(pieces: Any, destination: StreamDestination) -> Any:
 
 def write(panes: Any, rules: Rules, destination: StreamDestination) -> Any:
     """Staged files."""
-    lake = LakeWriter(destination.store, rules.registry, destination.output, destination.run.run_id)
+    lake = LakeWriter(
+        destination.store,
+        rules.registry,
+        destination.output,
+        destination.run.run_id,
+        SubjectRules(rules.scrub_key),
+    )
     return panes | "WritePanes" >> beam.ParDo(WritePanes(lake)).with_output_types(StagedPane)
 
 

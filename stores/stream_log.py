@@ -22,12 +22,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from schemas.delivery import Counts, summary
+from schemas.erasure import SuppressionRef
 from schemas.errors import LakeError, ObjectExists
 from schemas.stream_ledger import Advance, Ledger
 from schemas.stream_log import Portion, ShardState, Streamed, Stretch, Stretches, by_source, fold
 from schemas.streams import ShardRange
 from stores.log import ABANDONED, STREAM, Commit, DataFile, DeliveryLog, Run
-from stores.objects.port import ObjectStore
+from stores.objects.port import ObjectStore, StagedObject
 
 COMMIT_WITHIN = timedelta(minutes=30)
 """How long after it was staged a file may be committed; much later it may have been cleared."""
@@ -53,7 +54,8 @@ class StagedPane:
 
     There may be no files: if all rows were repeats of others, only the stretches count. ``relies``
     are stretches of the same portion whose rows must be delivered by the time this is, because it
-    leaves out repeats of theirs. ``late`` counts rows later than the allowed lateness.
+    leaves out repeats of theirs. ``late`` counts rows later than the allowed lateness. ``indexes``
+    hold the subject indexes of the files, and ``knows`` is the newest suppression that was heeded.
     """
 
     portion: Portion
@@ -63,6 +65,8 @@ class StagedPane:
     staged_at: datetime
     late: int = 0
     relies: tuple[Stretch, ...] = ()
+    indexes: tuple[StagedObject, ...] = ()
+    knows: int = 0
 
 
 class StreamView:
@@ -72,6 +76,12 @@ class StreamView:
         self._log = log
         self._states: dict[str, ShardState] | None = None
         self._number = 0
+        self._suppressions: tuple[SuppressionRef, ...] = ()
+
+    @property
+    def suppressions(self) -> tuple[SuppressionRef, ...]:
+        """Lists of suppressed subjects, oldest first; as of the last ``catch_up``."""
+        return self._suppressions
 
     @property
     def states(self) -> Mapping[str, ShardState]:
@@ -90,6 +100,7 @@ class StreamView:
         if self._states is None:
             known = self._log.positions()
             self._states, self._number = dict(known.shards), known.number
+            self._suppressions = known.suppressions
             return []
         new = []
         for commit in self._log.following(self._number):
@@ -102,6 +113,9 @@ class StreamView:
         assert self._states is not None
         fold(self._states, commit.shards, commit.streamed)
         self._number = commit.number
+        if commit.suppressed is not None:
+            begun = replace(commit.suppressed, number=commit.number)
+            self._suppressions = (*self._suppressions, begun)
 
 
 @dataclass(frozen=True)
@@ -212,6 +226,8 @@ class StreamCommitter:
             counts=_counts(chosen, advances),
             shards=tuple(_from_place(advance.reached, states) for advance in advances),
             streamed=tuple(Streamed(pane.portion, pane.stretches) for pane in chosen),
+            indexes=tuple(index for pane in chosen for index in pane.indexes),
+            knows=min((pane.knows for pane in chosen), default=0),
         )
 
     def _appended(self, draft: Commit) -> bool:
@@ -224,8 +240,9 @@ class StreamCommitter:
         return True
 
     def _discard(self, dropped: Iterable[StagedPane]) -> None:
-        for file in _files(dropped):
-            self._store.discard(file.staged)
+        for pane in dropped:
+            for staged in (*(file.staged for file in pane.files), *pane.indexes):
+                self._store.discard(staged)
 
     def _keep_house(self, made: Commit | None) -> None:
         now = self._clock()
@@ -324,5 +341,5 @@ def _counts(chosen: Sequence[StagedPane], advances: Sequence[Advance]) -> dict[s
     for advance in advances:
         total.filtered += advance.filtered
         total.discarded_fields += advance.discarded_fields
-    total.read = total.delivered + total.dead_letters + total.filtered
+    total.read = total.delivered + total.dead_letters + total.filtered + total.suppressed
     return {**summary(total), "late": sum(pane.late for pane in chosen)}

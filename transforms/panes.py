@@ -29,6 +29,7 @@ from stores.log import DataFile
 from stores.stream_log import StagedPane
 from transforms.cut import INDEX, SEQUENCE, RowPiece, delivered_rows
 from transforms.partition import Piece
+from transforms.suppress import SubjectSieve, SubjectWriter
 from transforms.write import LakeWriter, write_partition
 
 Hashes = npt.NDArray[np.uint64]
@@ -84,28 +85,71 @@ class _Sorted:
 
 
 def stage_pane(
-    pane: Pane, states: Mapping[str, ShardState], lake: LakeWriter, now: datetime
+    pane: Pane,
+    states: Mapping[str, ShardState],
+    lake: LakeWriter,
+    now: datetime,
+    sieve: SubjectSieve | None = None,
 ) -> StagedPane | None:
-    """Stage what the log does not call delivered; None if that is nothing, not even a stretch."""
+    """Stage what the log does not call delivered; None if that is nothing, not even a stretch.
+
+    With a ``sieve`` rows and letters of suppressed subjects are left out, and files get an index.
+    """
     left = _undelivered_stretches(pane, states)
     if not left:
         return None
     rows = _sort_out(pane, states, lake)
-    return StagedPane(
+    staged = StagedPane(
         portion=pane.portion,
         stretches=left,
-        files=_write(pane, rows.pieces, lake),
+        files=(),
         counts=_counts(pane.portion, rows),
         staged_at=now,
         late=_late(pane, rows.pieces),
         relies=pane.before if rows.repeats_of_earlier else (),
     )
+    if sieve is None:
+        return replace(staged, files=_write(pane, rows.pieces, lake))
+    return _with_subjects(staged, pane, rows, lake, sieve)
 
 
-def _write(pane: Pane, pieces: Sequence[OpenPiece], lake: LakeWriter) -> tuple[DataFile, ...]:
+def _with_subjects(
+    staged: StagedPane, pane: Pane, rows: _Sorted, lake: LakeWriter, sieve: SubjectSieve
+) -> StagedPane:
+    kept = replace(rows, pieces=_without_suppressed(pane, rows.pieces, sieve))
+    counts = _counts(pane.portion, kept)
+    counts.suppressed = _rows_in(rows.pieces) - _rows_in(kept.pieces)
+    with SubjectWriter(sieve, lake.store, lake.run_id) as subjects:
+        files = _write(pane, kept.pieces, lake, subjects)
+        counts.add(subjects.counts)
+        return replace(staged, files=files, counts=counts, indexes=subjects.finish())
+
+
+def _without_suppressed(
+    pane: Pane, pieces: list[OpenPiece], sieve: SubjectSieve
+) -> list[OpenPiece]:
+    """Letters without those of suppressed subjects; rows are sifted where they are written."""
+    if not pane.portion.is_letters:
+        return pieces
+    masks = [np.array([not sieve.is_letter(line) for line in _lines(one)]) for one in pieces]
+    kept = [piece.keep(mask) for piece, mask in zip(pieces, masks, strict=True)]
+    return [piece for piece in kept if len(piece.rows)]
+
+
+def _rows_in(pieces: Iterable[OpenPiece]) -> int:
+    return sum(len(piece.rows) for piece in pieces)
+
+
+def _write(
+    pane: Pane,
+    pieces: Sequence[OpenPiece],
+    lake: LakeWriter,
+    subjects: SubjectWriter | None = None,
+) -> tuple[DataFile, ...]:
     if not pieces:
         return ()
-    return tuple(write_partition(_partition(pane), _as_pieces(pane, pieces, lake), lake))
+    found = _as_pieces(pane, pieces, lake)
+    return tuple(write_partition(_partition(pane), found, lake, subjects))
 
 
 def _undelivered_stretches(pane: Pane, states: Mapping[str, ShardState]) -> tuple[Stretch, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import apache_beam as beam
@@ -14,6 +14,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
 from schemas.changes import Block, ChangeBatch
+from schemas.erasure import SuppressionRef
 from schemas.stream_ledger import BlockAccount
 from schemas.stream_log import ShardState
 from stores.log import Commit, DeliveryLog, Run, staging_name
@@ -24,7 +25,11 @@ from transforms.panes import Pane, stage_pane
 from transforms.partition import Partitioning
 from transforms.stages import ACCOUNTS, report_metrics
 from transforms.state_coders import Books, BooksCoder
+from transforms.suppress import SubjectRules, SubjectSieve
 from transforms.write import LakeWriter
+
+SUPPRESSIONS_KEPT = timedelta(hours=1)
+"""How long it may take until a suppression that has expired is not heeded any more."""
 
 PROGRESS_EVERY = 10
 """Seconds after which it is committed how far shards were read, if no file says so before."""
@@ -47,6 +52,11 @@ class _FollowsLog(beam.DoFn):
             self._view.catch_up()
             self._is_up_to_date = True
         return self._view.states
+
+    @property
+    def suppressions(self) -> tuple[SuppressionRef, ...]:
+        """Lists of suppressed subjects; as of the last ``states``."""
+        return self._view.suppressions
 
 
 class SkipDelivered(_FollowsLog):
@@ -76,12 +86,29 @@ class WritePanes(_FollowsLog):
         super().__init__(lake.store)
         self._lake = lake
 
+    def setup(self) -> None:
+        super().setup()
+        self._rules: SubjectRules | None = None
+        self._sieve: SubjectSieve | None = None
+        self._opened_at = datetime.min.replace(tzinfo=UTC)
+
     def process(self, pane: Pane) -> Iterator[StagedPane]:
         now = datetime.now(UTC)
         lake = replace(self._lake, run_id=staging_name(self._lake.run_id, now))
-        staged = stage_pane(pane, self.states(), lake, now)
+        states, sieve = self.states(), self._current_sieve(now)
+        staged = stage_pane(pane, states, lake, now, sieve)
         if staged is not None:
-            yield staged
+            yield replace(staged, knows=0 if self._rules is None else self._rules.knows)
+
+    def _current_sieve(self, now: datetime) -> SubjectSieve | None:
+        """Made anew when the log tells of another list, and when some may have expired."""
+        if self._lake.subjects is None:
+            return None
+        rules = replace(self._lake.subjects, suppressions=self.suppressions)
+        if rules != self._rules or now - self._opened_at >= SUPPRESSIONS_KEPT:
+            self._sieve = rules.open(self._lake.store, now)
+            self._rules, self._opened_at = rules, now
+        return self._sieve
 
 
 _BOOKS = beam.DoFn.StateParam(ReadModifyWriteStateSpec("books", BooksCoder()))

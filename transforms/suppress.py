@@ -90,16 +90,14 @@ class SubjectSieve:
         if not self.suppressed or not (batch.rejects or batch.block.carried):
             return batch
         kept = tuple(r for r in batch.rejects if not is_record_of(r.original, self._text))
-        carried = self.sift_letters(batch.block.carried)
+        carried = tuple(line for line in batch.block.carried if not self.is_letter(line))
         suppressed = batch.suppressed + len(batch.rejects) - len(kept)
         block = replace(batch.block, carried=carried)
         return replace(batch, block=block, rejects=kept, suppressed=suppressed)
 
-    def sift_letters(self, lines: Iterable[bytes]) -> tuple[bytes, ...]:
-        """Lines of dead letters without those of suppressed subjects."""
-        if not self.suppressed:
-            return tuple(lines)
-        return tuple(line for line in lines if not is_letter_of(line, self._text))
+    def is_letter(self, line: bytes) -> bool:
+        """Whether a line of dead letters is of a suppressed subject."""
+        return bool(self.suppressed) and is_letter_of(line, self._text)
 
     def _rows_to_drop(
         self, record_type: RecordType, rows: pa.Table, columns: Sequence[HashedColumn]
@@ -162,7 +160,9 @@ class _NearSet:
         if not len(self.hashes):
             return np.zeros(0, np.int64)
         places = np.flatnonzero(self.marks[hashes >> self.shift])
-        return places[np.isin(hashes[places], self.hashes)]
+        few = hashes[places]
+        nearest = np.minimum(np.searchsorted(self.hashes, few), len(self.hashes) - 1)
+        return places[self.hashes[nearest] == few]
 
 
 @dataclass(frozen=True)
