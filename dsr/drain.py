@@ -45,7 +45,7 @@ from dsr.forwarding import (
     withdrawal,
 )
 from dsr.outages import Outages
-from dsr.polling import inquiry, orphaned
+from dsr.polling import THERE, inquiry, orphaned
 from dsr.requests import particulars
 from schemas.access import Reach
 from schemas.dsr import Dsr
@@ -209,11 +209,19 @@ class Drain:
         return [*askable, *orphans]
 
     def _is_orphan(self, dsr: Dsr) -> bool:
-        """Whether it was sent to a processor that the settings do not name any more."""
-        known = dsr.forwarding.processor
-        return known is not None and known not in self._post.routes.by_name
+        """Whether it was sent to a processor that the settings do not name any more.
+
+        Or taken by a region of which that is so: one that may have it is the processor's affair.
+        """
+        known = dsr.forwarding
+        if known.processor is None:
+            return False
+        route = self._post.routes.by_name.get(known.processor)
+        return route is None or (dsr.status in THERE and known.region not in {None, *route.regions})
 
     def _may_be_asked(self, dsr: Dsr) -> bool:
+        if self._is_orphan(dsr):
+            return False
         route = self._route(dsr)
         return route is not None and self._post.outages.may_ask(route.processor.name)
 

@@ -50,10 +50,14 @@ def inquiry(dsr: Dsr, now: datetime, rules: Rules) -> Talk:
 
 
 def orphaned(dsr: Dsr, rules: Rules) -> Talk:
-    """Park a request whose processor the settings do not name any more."""
+    """Park a request whose processor, or its region, the settings do not name any more."""
+    known = dsr.forwarding
+    whose = repr(known.processor)
+    if known.region is not None:
+        whose += f" with its region {known.region!r}"
     error = Unready(
-        f"the settings do not name the processor {dsr.forwarding.processor!r} any more: name it "
-        "again, then have the request tried again"
+        f"the settings do not name the processor {whose} any more: name it again, then have the "
+        "request tried again"
     )
     return (yield from parking(dsr, error, partial(asked_again_later, error=error, rules=rules)))
 

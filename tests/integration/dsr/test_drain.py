@@ -476,6 +476,22 @@ def test_request_whose_processor_is_gone_is_parked_and_told_of(house: House) -> 
     assert house.drained() == {Outcome.ASKED: 1}
 
 
+def test_request_in_a_region_that_is_gone_is_parked_and_its_processor_not_blamed(
+    house: House,
+) -> None:
+    def moved(dsr: Dsr, _: datetime) -> Step:
+        return Step(replace(dsr, forwarding=replace(dsr.forwarding, region="us")), "forwarded")
+
+    one = house.submitted("subject")
+    house.drained()
+    change(house.desk, one, ALL, "drain", moved)
+    house.clock.advance(hours=1)
+    another = house.submitted("another")
+    assert house.drained() == {Outcome.PARKED: 1, Outcome.FORWARDED: 1}
+    assert "region 'us'" in str(house.get(one).parked_reason)
+    assert house.status(another) == "submitted"
+
+
 def test_callback_that_never_comes_is_made_up_for_by_asking(house: House) -> None:
     one = house.submitted("subject")
     house.drained()
