@@ -43,7 +43,9 @@ from transforms.subject_columns import subject_column_names
 
 _SYNC = bytes(16)
 
-Mask = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int64]
+
+_NOWHERE: Places = np.zeros(0, np.int64)
 
 
 def count_avro(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> Rewritten:
@@ -81,14 +83,15 @@ def rewrite_avro(
 
 @dataclass(frozen=True)
 class _Matched:
-    """What matches in a block of so many rows; ``mask`` is None if nothing does."""
+    """What matches in a block of so many rows: where the bytes of each such row begin and end."""
 
     rows: int
-    mask: Mask | None
+    begins: Places
+    ends: Places
 
     @property
     def count(self) -> int:
-        return 0 if self.mask is None else int(self.mask.sum())
+        return len(self.begins)
 
 
 def _matches(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> list[_Matched]:
@@ -104,10 +107,11 @@ def _matched_in(
     block: AvroBlock, codec: str, rows: _Rows, record_type: RecordType, matcher: Matcher
 ) -> _Matched:
     if not block.rows or not rows.names:
-        return _Matched(block.rows, None)
-    batch = rows.batch(AvroBlock(block.rows, unpacked(block.data, codec)))
-    mask = np.asarray(matcher.mask(record_type, batch).to_numpy(zero_copy_only=False), bool)
-    return _Matched(block.rows, mask if mask.any() else None)
+        return _Matched(block.rows, _NOWHERE, _NOWHERE)
+    batch, ends = rows.of_block(AvroBlock(block.rows, unpacked(block.data, codec)))
+    matched = np.flatnonzero(matcher.mask(record_type, batch).to_numpy(zero_copy_only=False))
+    begins = np.concatenate(([0], ends[:-1]))
+    return _Matched(block.rows, begins[matched], ends[matched])
 
 
 def _told(matches: list[_Matched], redacts: bool) -> Rewritten:
@@ -118,7 +122,7 @@ def _told(matches: list[_Matched], redacts: bool) -> Rewritten:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Reads columns of a file's blocks, and where in these its rows end.
+    """Reads columns of a file's blocks, and tells where in these its rows end.
 
     ``prefix`` begins a container that is not packed, for a reader to find one block behind it.
     """
@@ -137,20 +141,16 @@ class _Rows:
         columns = picked(schema, names)
         return _Rows(names, _prefix(schema), columns, arrow_struct(columns))
 
-    def batch(self, block: AvroBlock) -> pa.RecordBatch:
-        """The columns of an unpacked block."""
-        with _reading():
-            rows = list(fastavro.reader(self._container(block), reader_schema=self.columns))
-            return pa.RecordBatch.from_struct_array(pa.array(rows, self.arrow))
-
-    def ends(self, block: AvroBlock) -> list[int]:
-        """Where the rows of an unpacked block end."""
+    def of_block(self, block: AvroBlock) -> tuple[pa.RecordBatch, Places]:
+        """The columns of an unpacked block, and where in it each row ends."""
         with _reading():
             (one,) = fastavro.block_reader(self._container(block), reader_schema=self.columns)
-            ends = [one.bytes_.tell() for _ in one]
+            content = one.bytes_
+            rows, ends = zip(*((row, content.tell()) for row in one), strict=True)
+            batch = pa.RecordBatch.from_struct_array(pa.array(rows, self.arrow))
         if ends[-1] != len(block.data):
             raise NotAvro("an Avro block holds more than its rows: the file is damaged")
-        return ends
+        return batch, np.array(ends, np.int64)
 
     def _container(self, block: AvroBlock) -> BinaryIO:
         head = encoded_number(block.rows) + encoded_number(len(block.data))
@@ -188,7 +188,7 @@ def _pieces(
     edit = _Edit.of(header, record_type, redaction)
     yield header.encoded
     for block, matched in zip(read_blocks(source, header), matches, strict=True):
-        edited = block if matched.mask is None else edit.block(block, matched.mask)
+        edited = edit.block(block, matched) if matched.count else block
         if edited.rows or not block.rows:
             yield encoded_block(edited, header)
 
@@ -198,44 +198,27 @@ class _Edit:
     """Takes rows out of the blocks of one file, or redacts them."""
 
     codec: str
-    rows: _Rows
     redaction: RowRedaction | None
 
     @staticmethod
     def of(header: AvroHeader, record_type: RecordType, redaction: Redaction | None) -> _Edit:
-        rows = _Rows.of(header, record_type)
         if redaction is None:
-            return _Edit(header.codec, rows, None)
+            return _Edit(header.codec, None)
         schema = bare_schema(header.schema)
-        return _Edit(header.codec, rows, RowRedaction(schema, record_type.fields, redaction))
+        return _Edit(header.codec, RowRedaction(schema, record_type.fields, redaction))
 
-    def block(self, block: AvroBlock, mask: Mask) -> AvroBlock:
+    def block(self, block: AvroBlock, matched: _Matched) -> AvroBlock:
         """The block with its matched rows taken out, or redacted."""
         content = unpacked(block.data, self.codec)
-        ends = self.rows.ends(AvroBlock(block.rows, content))
-        if self.redaction is None:
-            parts, rows = list(_kept(content, ends, mask)), int((~mask).sum())
-        else:
-            parts, rows = list(_redacted(content, ends, mask, self.redaction)), block.rows
-        return AvroBlock(rows, packed(b"".join(parts), self.codec))
+        edited = packed(b"".join(self._parts(content, matched)), self.codec)
+        return AvroBlock(block.rows - (matched.count if self.redaction is None else 0), edited)
 
-
-def _kept(content: bytes, ends: list[int], mask: Mask) -> Iterator[bytes]:
-    """The stretches between matched rows."""
-    start = 0
-    for row in np.flatnonzero(mask).tolist():
-        yield content[start : ends[row - 1] if row else 0]
-        start = ends[row]
-    yield content[start:]
-
-
-def _redacted(
-    content: bytes, ends: list[int], mask: Mask, redaction: RowRedaction
-) -> Iterator[bytes]:
-    start = 0
-    for row in np.flatnonzero(mask).tolist():
-        begin = ends[row - 1] if row else 0
-        yield content[start:begin]
-        yield redaction.row(content[begin : ends[row]])
-        start = ends[row]
-    yield content[start:]
+    def _parts(self, content: bytes, matched: _Matched) -> Iterator[bytes]:
+        """The stretches between matched rows, and what stands for these."""
+        start = 0
+        for begin, end in zip(matched.begins.tolist(), matched.ends.tolist(), strict=True):
+            yield content[start:begin]
+            if self.redaction is not None:
+                yield self.redaction.row(content[begin:end])
+            start = end
+        yield content[start:]
