@@ -8,7 +8,7 @@ types, numbers and dictionaries are read as text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -81,22 +81,21 @@ def members_of(kind: Kind) -> tuple[Field, ...]:
     return ()
 
 
-Columns = Mapping[str, Callable[[], Any]]
-"""Columns by name in small letters, each read when it is asked for."""
+Columns = Sequence[tuple[str, Callable[[], Any]]]
+"""Columns with their names in small letters, for engines fold case; each read when asked for."""
 
 
 def _by_name(fields: Any, read: Callable[[int], Any]) -> Columns:
-    """Engines fold the case of names; where two differ in nothing else, the first counts."""
-    names = [field.name.lower() for field in fields]
-    return {names[place]: partial(read, place) for place in reversed(range(len(names)))}
+    return [(field.name.lower(), partial(read, place)) for place, field in enumerate(fields)]
 
 
 def _of_record(
     fields: tuple[Field, ...], columns: Columns, rows: Rows | None
 ) -> Iterator[SubjectColumn]:
-    for field in fields:
-        if field.name.lower() in columns and holds_subject(field):
-            array = columns[field.name.lower()]()
+    known = {field.name.lower(): field for field in fields if holds_subject(field)}
+    for name, read in columns:
+        if name in known:
+            field, array = known[name], read()
             if field.subject is not None:
                 yield from _of_field(field, array, columns, rows)
             yield from _within(field, array, rows)
@@ -123,11 +122,12 @@ def _where(field: Field, columns: Columns) -> Any | None:
 
     A column that the file does not have is no reason to pass a subject over.
     """
+    wanted = {name.lower(): value for name, value in field.subject_when}
     met = None
-    for name, value in field.subject_when:
-        if name.lower() not in columns:
+    for name, read in columns:
+        if name not in wanted:
             continue
-        found = pc.equal(_plain(columns[name.lower()]()).cast(pa.string()), value)
+        found = pc.equal(_plain(read()).cast(pa.string()), wanted[name])
         met = found if met is None else pc.and_(met, found)
     return met if met is None else pc.fill_null(met, False)
 
@@ -158,6 +158,8 @@ def _flat(array: Any, rows: Rows | None) -> tuple[Any, Rows | None]:
 
 def _plain(array: Any) -> Any:
     """Without what only Arrow wraps around values; a map as a list of its values."""
+    if isinstance(array.type, pa.UuidType):
+        return pa.array([None if id_ is None else str(id_) for id_ in array.to_pylist()])
     if isinstance(array, pa.ExtensionArray):
         return _plain(array.storage)
     kind = array.type

@@ -163,6 +163,9 @@ def _told(matches: list[_Matched], redacts: bool) -> Rewritten:
 class _Edit(Protocol):
     """What is done to the matched rows of a row group."""
 
+    @property
+    def keeps_order(self) -> bool: ...
+
     def concerns(self, column: Column, /) -> bool: ...
 
     def apply(self, column: Column, values: Any, matched: _Matched, /) -> Any: ...
@@ -171,6 +174,8 @@ class _Edit(Protocol):
 
 
 class _Deletion:
+    keeps_order = True
+
     def concerns(self, _: Column) -> bool:
         return True
 
@@ -182,6 +187,8 @@ class _Deletion:
 
 
 class _Redaction:
+    keeps_order = False
+
     def __init__(self, redaction: Redaction, record_type: RecordType) -> None:
         self._redaction = redaction
         self._personal = {
@@ -249,7 +256,10 @@ class _Assembly:
             Group.PACKED_BYTES: sum(meta[Meta.PACKED_BYTES].held for meta in metas),
             Group.ORDINAL: ordinal,
         }
-        return {**_with_numbers(group, stated), Group.CHUNKS: structs(chunks)}
+        told = {**_with_numbers(group, stated), Group.CHUNKS: structs(chunks)}
+        if matched.count and not self._edit.keeps_order:
+            told.pop(Group.SORTED_BY, None)
+        return told
 
     def _column(self, group: Struct, column: Column, matched: _Matched) -> list[Struct]:
         old = chunks_of(group)[column.first : column.first + column.leaves]

@@ -46,6 +46,7 @@ class Group(IntEnum):
     CHUNKS = 1
     BYTES = 2
     ROWS = 3
+    SORTED_BY = 4
     OFFSET = 5
     PACKED_BYTES = 6
     ORDINAL = 7

@@ -55,12 +55,9 @@ class Redaction:
             return pc.if_else(pa.array(~rows), array, pa.scalar(None, kind))
         if pa.types.is_nested(kind):
             return self._hidden_items(array, rows)
-        if pa.types.is_fixed_size_binary(kind):
-            nothing = pa.scalar(bytes(kind.byte_width), kind)
-            return pc.if_else(pa.array(rows), nothing, array)
         if pa.types.is_binary(kind) or pa.types.is_string(kind):
             return pc.replace_with_mask(array, pa.array(rows), self._texts(array, rows))
-        return pc.if_else(pa.array(rows), pa.scalar(0, pa.int8()).cast(kind), array)
+        return pc.if_else(pa.array(rows), _zero(kind), array)
 
     def _texts(self, array: Any, rows: Mask) -> Any:
         values = array.filter(pa.array(rows)).cast(pa.binary()).to_pylist()
@@ -98,6 +95,12 @@ class Redaction:
         if known is None:
             return part
         return self.column(known, part, rows, array.type.field(place).nullable)
+
+
+def _zero(kind: Any) -> Any:
+    """Zero, of any type whose values have one width."""
+    content = pa.py_buffer(bytes(-(-kind.bit_width // 8)))
+    return pa.Array.from_buffers(kind, 1, [None, content])[0]
 
 
 def is_personal(field: Field) -> bool:

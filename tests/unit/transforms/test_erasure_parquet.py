@@ -332,6 +332,30 @@ def test_columns_that_are_not_personal_are_copied_when_rows_are_redacted() -> No
     assert content[start : start + chunk.total_compressed_size] in after
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.int64(), pa.uint32(), pa.decimal128(3, 2), pa.float16(), pa.binary(4), pa.bool_()]
+)
+def test_numbers_that_must_be_something_become_zero(kind: pa.DataType) -> None:
+    one = {pa.binary(4): b"1234", pa.bool_(): True}.get(kind, 1)
+    phone = pa.array([one] * 3, kind)
+    schema = pa.schema([pa.field("phone", kind, nullable=False), ("email", pa.string())])
+    content = file(pa.table([phone, emails([1], 3)], schema=schema))
+    out = io.BytesIO()
+    kept = record_type(EMAIL, {"name": "phone", "type": "long", "pii": "phone"})
+    rewrite_parquet(io.BytesIO(content), out, kept, matcher(), Redaction(KEY))
+    first, hidden, last = read(out.getvalue())["phone"].to_pylist()
+    assert hidden in {0, bytes(4)}
+    assert first == last == phone[0].as_py()
+
+
+def test_sorted_rows_stay_sorted_and_redacted_ones_are_not_said_to_be() -> None:
+    by = [pq.SortingColumn(0)]
+    content = file(pa.table({"email": emails([1], 9)}), row_group_size=3, sorting_columns=by)
+    redacted = metadata(rewritten(content, redaction=Redaction(KEY))[1])
+    assert [redacted.row_group(n).sorting_columns for n in range(2)] == [(), tuple(by)]
+    assert metadata(rewritten(content)[1]).row_group(0).sorting_columns == tuple(by)
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(8) + b"PAR1", bytes(100)])
 def test_what_is_no_parquet_file_is_an_error(content: bytes) -> None:
     with pytest.raises(NotParquet):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
@@ -55,6 +56,18 @@ def test_columns_are_found_in_whatever_case_engines_wrote_their_names() -> None:
     rows = batch("EMAIL", ["a@x.org"], pa.string())
     assert found(record_type(EMAIL), rows) == [(0, "a@x.org")]
     assert subject_column_names(record_type(EMAIL), rows.schema) == ["EMAIL"]
+
+
+def test_columns_that_differ_in_case_all_count() -> None:
+    rows = pa.record_batch({"Email": ["a@x.org"], "email": ["b@x.org"]})
+    assert found(record_type(EMAIL), rows) == [(0, "a@x.org"), (0, "b@x.org")]
+
+
+def test_uuids_are_read_as_they_are_written() -> None:
+    user = {"name": "user", "type": "string", "subject": "controller_customer_id"}
+    ids = pa.array([UUID(int=1).bytes, None], pa.uuid())
+    expected = [(0, "00000000-0000-0000-0000-000000000001")]
+    assert found(record_type(user), pa.record_batch({"user": ids})) == expected
 
 
 def test_columns_that_the_rows_do_not_have_are_skipped() -> None:
