@@ -68,6 +68,8 @@ def run_round(delivery: Delivery, runner: PipelineRunner, console: Console) -> R
     if not delivery.dry_run:
         prepare_lake(log, delivery)
     known = log.positions()
+    if known.owed and not delivery.dry_run:
+        take_out_late_rows(delivery, known)
     plan = plan_delivery(delivery.inputs, delivery.opener, known.sources, delivery.workers)
     sources = Sources(plan.splits, delivery.opener)
     if delivery.streams:
@@ -81,6 +83,7 @@ def run_round(delivery: Delivery, runner: PipelineRunner, console: Console) -> R
     else:
         run = log.begin(new_run_id(datetime.now(UTC)), known.number)
         report = _deliver(delivery, plan, sources, log, run, known, runner, console)
+        take_out_late_rows(delivery, known)
     return _timed(report, plan, sources, time.monotonic() - began)
 
 
@@ -97,6 +100,17 @@ def prepare_lake(log: DeliveryLog, delivery: Delivery) -> None:
     for folder in folders:
         if not folder.name.endswith(recovery.waiting):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def take_out_late_rows(delivery: Delivery, known: Positions) -> None:
+    """Take out of the lake what was delivered of subjects that were erased meanwhile.
+
+    ``known`` is how the log stood before. Whoever was killed before this leaves it to the next run.
+    """
+    from runners.erase_late import LateRows  # which keeps its run alive as a delivery does
+
+    rules = delivery.rules
+    LateRows(delivery.store, rules.scrub_key, rules.registry).cleanse_since(known)
 
 
 def _deliver(

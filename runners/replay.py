@@ -12,7 +12,14 @@ from rich.console import Console
 from beam_pipelines.deliver import Destination
 from beam_pipelines.replay import replay
 from runners.choose import PipelineRunner
-from runners.deliver import Delivery, alive_run, prepare_lake, report_of, work_folder
+from runners.deliver import (
+    Delivery,
+    alive_run,
+    prepare_lake,
+    report_of,
+    take_out_late_rows,
+    work_folder,
+)
 from runners.progress import shown_progress
 from runners.report import Report
 from schemas.delivery import ERRORS
@@ -40,6 +47,7 @@ def replay_round(
         return Report()
     run = log.begin(new_run_id(datetime.now(UTC)), known.number)
     report = _replay(delivery, chosen, found, log, run, known, runner, console)
+    take_out_late_rows(delivery, known)
     seconds = time.monotonic() - began
     return replace(
         report,

@@ -23,6 +23,7 @@ from runners.choose import RunnerOptions, started_job
 from runners.deliver import HEARTBEAT_EVERY, Delivery, prepare_lake
 from runners.engines.errors import EngineError, EngineUnreachable
 from runners.engines.jobs import Job, JobState
+from runners.erase_late import LateRows
 from runners.plan_streams import StreamInput
 from runners.stalls import StallWatch, patience_for
 from schemas.errors import LetheError
@@ -107,9 +108,14 @@ def _run_job(
         with started_job(options, build) as job:
             _log.info("delivering", job=job.id, run=run.run_id)
             try:
-                _watch(_Watch(job, log, run, patience), stop)
+                _watch(_Watch(job, log, run, patience, _late_rows(delivery)), stop)
             finally:
                 _end(job)
+
+
+def _late_rows(delivery: Delivery) -> LateRows:
+    rules = delivery.rules
+    return LateRows(delivery.store, rules.scrub_key, rules.registry)
 
 
 def _check(sources: Sequence[KinesisSource]) -> None:
@@ -175,7 +181,10 @@ def _end(job: Job) -> None:
 class _Watch:
     """What is known of a job, and of what it has committed."""
 
-    def __init__(self, job: Job, log: DeliveryLog, run: Run, patience: float) -> None:
+    def __init__(
+        self, job: Job, log: DeliveryLog, run: Run, patience: float, late: LateRows
+    ) -> None:
+        self._late = late
         self._job = job
         self._log = log
         self._run = run
@@ -214,6 +223,7 @@ class _Watch:
             self._beaten = now
         if now - self._said >= SAY_EVERY:
             self._say_commits()
+            self._late.cleanse(self._view.cleanliness)
             self._said = now
 
     def _say_commits(self) -> None:

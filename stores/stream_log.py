@@ -29,6 +29,7 @@ from schemas.stream_log import Portion, ShardState, Streamed, Stretch, Stretches
 from schemas.streams import ShardRange
 from stores.log import ABANDONED, STREAM, Commit, DataFile, DeliveryLog, Run
 from stores.objects.port import ObjectStore, StagedObject
+from stores.positions import Cleanliness
 
 COMMIT_WITHIN = timedelta(minutes=30)
 """How long after it was staged a file may be committed; much later it may have been cleared."""
@@ -76,12 +77,17 @@ class StreamView:
         self._log = log
         self._states: dict[str, ShardState] | None = None
         self._number = 0
-        self._suppressions: tuple[SuppressionRef, ...] = ()
+        self._cleanliness = Cleanliness()
 
     @property
     def suppressions(self) -> tuple[SuppressionRef, ...]:
         """Lists of suppressed subjects, oldest first; as of the last ``catch_up``."""
-        return self._suppressions
+        return self._cleanliness.suppressions
+
+    @property
+    def cleanliness(self) -> Cleanliness:
+        """Who is suppressed, and which commits may hold their rows; as of then, too."""
+        return self._cleanliness
 
     @property
     def states(self) -> Mapping[str, ShardState]:
@@ -100,7 +106,7 @@ class StreamView:
         if self._states is None:
             known = self._log.positions()
             self._states, self._number = dict(known.shards), known.number
-            self._suppressions = known.suppressions
+            self._cleanliness = Cleanliness(known.suppressions, known.owed)
             return []
         new = []
         for commit in self._log.following(self._number):
@@ -113,9 +119,7 @@ class StreamView:
         assert self._states is not None
         fold(self._states, commit.shards, commit.streamed)
         self._number = commit.number
-        if commit.suppressed is not None:
-            begun = replace(commit.suppressed, number=commit.number)
-            self._suppressions = (*self._suppressions, begun)
+        self._cleanliness = self._cleanliness.after(commit)
 
 
 @dataclass(frozen=True)
