@@ -146,7 +146,9 @@ class SubjectHasher:
         return self._digest("exact", kind, text)
 
     def _digest(self, *words: str) -> str:
-        return hmac.digest(self._derived, "\0".join(words).encode(), "sha256").hex()
+        # A dead letter may hold halves of surrogate pairs, which stand for no character.
+        content = "\0".join(words).encode("utf-8", "surrogatepass")
+        return hmac.digest(self._derived, content, "sha256").hex()
 
     @cached_property
     def _ways(self) -> tuple[SubjectHasher, SubjectHasher]:

@@ -123,3 +123,9 @@ def test_a_suppressed_identity_holds_no_value() -> None:
 def test_the_key_is_not_shown_and_the_hasher_travels() -> None:
     assert "kkk" not in repr(HASHER)
     assert _near_of("a@b.c", EMAIL, pickle.loads(pickle.dumps(HASHER))) == _near_of("a@b.c")
+
+
+def test_half_of_a_surrogate_pair_has_an_exact_hash() -> None:
+    """Dead letters hold such text, and are looked through for subjects."""
+    identity = Identity(IdentityType.EMAIL, "a\ud83c@acme.example")
+    assert len(SubjectHasher(b"0123456789abcdef").exact(identity)) == 64

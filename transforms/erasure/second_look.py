@@ -190,7 +190,7 @@ class SecondReader:
         if isinstance(document, dict) and isinstance(document.get("original"), str):
             if document.get("encoding") == "base64":
                 return False  # its content is no text
-            return self._is_in_line(document["original"].encode())
+            return self._is_in_line(document["original"].encode("utf-8", "surrogatepass"))
         return self._is_any(_any_values(document))
 
     def _is_in_text(self, text: str) -> bool:
@@ -219,7 +219,8 @@ class SecondReader:
     def _digests(self, kind: IdentityType, text: str) -> Iterator[Identity]:
         for form in self.sought.forms:
             plain = normalised(Identity(kind, text))
-            yield Identity(kind, _HASHES[form](plain.encode()).hexdigest(), form)
+            content = plain.encode("utf-8", "surrogatepass")
+            yield Identity(kind, _HASHES[form](content).hexdigest(), form)
 
 
 class _Fields:

@@ -113,7 +113,7 @@ class IdentityText:
 
     def _is_hashed(self, plain: str) -> bool:
         return any(
-            _HASHES[form](normalised(Identity(kind, plain)).encode()).hexdigest() in digests
+            _HASHES[form](_encoded(normalised(Identity(kind, plain)))).hexdigest() in digests
             for (kind, form), digests in self._digests.items()
         )
 
@@ -202,6 +202,11 @@ def _in_base64(letters: str) -> Iterator[str]:
         if _is_legible(content):
             yield content.decode("utf-8", "replace")
             return
+
+
+def _encoded(text: str) -> bytes:
+    """Its bytes; a dead letter may hold halves of surrogate pairs, which stand for no character."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _is_legible(content: bytes) -> bool:

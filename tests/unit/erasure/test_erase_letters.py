@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import pytest
 
 from schemas.changes import ErrorCode, Fault, Position, Reject, Stage
 from schemas.delivery import dead_letter, encode_dead_letter
-from schemas.dsr import Identity, IdentityType
+from schemas.dsr import Identity, IdentityFormat, IdentityType
 from transforms.erasure.letters import count_letters, rewrite_letters
 from transforms.erasure.rewritten import Rewritten
 from transforms.erasure.text import IdentityText
@@ -47,6 +48,15 @@ def letter(original: bytes) -> bytes:
 @pytest.mark.parametrize("where", HERS)
 def test_letter_is_found_by(where: str) -> None:
     assert count_letters(io.BytesIO(letter(HERS[where])), SEARCH) == Rewritten(1, 1, 0)
+
+
+def test_half_of_a_surrogate_pair_hides_nothing_and_stops_nothing() -> None:
+    halves = letter(b'{"to": "\\ud83c", "id": "77"}'), letter(b'{"to": "\\ud83c"}')
+    digest = hashlib.sha256(b"77").hexdigest()
+    customer = Identity(IdentityType.CONTROLLER_CUSTOMER_ID, digest, IdentityFormat.SHA256)
+    by_digest = IdentityText((customer,), Scrubber(b"0123456789abcdef"))
+    for search in (SEARCH, by_digest):
+        assert count_letters(io.BytesIO(b"".join(halves)), search) == Rewritten(2, 1, 1)
 
 
 def test_other_letters_stay_byte_for_byte() -> None:
