@@ -115,6 +115,8 @@ class EnrichmentSection(Section):
     ``url_seconds`` is how long addresses that are signed can be used, ``upload_hours`` how long an
     upload is kept that is not used, ``keep_days`` how long a finished job and its output.
 
+    Contacts of subjects that were erased from the lake ``suppressed_by`` are left out.
+
     A job runs on ``runner`` with so many ``workers``; on engines, they have to see the files and
     the state store.
     """
@@ -129,6 +131,7 @@ class EnrichmentSection(Section):
     timeout_seconds: float = Field(default=10.0, gt=0)
     patience_seconds: float = Field(default=3600.0, gt=0)
     rate: float | None = Field(default=None, gt=0)
+    suppressed_by: str | None = None
     max_running: int = Field(default=2, ge=1)
     max_attempts: int = Field(default=3, ge=1)
     max_contacts: int = Field(default=10_000, ge=1)

@@ -37,7 +37,9 @@ from stores.enrichment import open_area
 from stores.enrichment.area import WorkArea
 from stores.enrichment.client import ApiSettings
 from stores.inputs import FoundFile, InputOpener
-from stores.objects import S3Settings
+from stores.log import DeliveryLog
+from stores.objects import S3Settings, open_store
+from stores.parameters import ParameterStore
 from transforms.contacts.assemble import Assembled, Assembly
 from transforms.contacts.lanes import Enrichment, deal_out
 from transforms.contacts.output import output_format
@@ -45,7 +47,10 @@ from transforms.contacts.prepare import plan_of_lines, set_aside
 from transforms.contacts.progress import Progress
 from transforms.contacts.read import lines_begin, read_contacts
 from transforms.contacts.split import NotByLines
+from transforms.contacts.suppress import SuppressedContacts
 from transforms.decompress import detect_compression, pieces
+from transforms.scrub import ScrubKey
+from transforms.suppress import SubjectRules
 
 _MAGIC = 8
 """Bytes that tell a compression."""
@@ -60,7 +65,8 @@ class EnrichmentRequest:
 
     ``input`` and ``out`` are paths or URIs. ``mapping`` gives fields their names in the output.
     ``resume`` goes on with a run that was cut off, or begins one if there is none. ``workers`` is
-    into how many shares the calls are split, for as many workers.
+    into how many shares the calls are split, for as many workers. Contacts of those ``suppressed``
+    are not sent, and come out without their values.
     """
 
     input: str
@@ -71,6 +77,7 @@ class EnrichmentRequest:
     resume: bool = False
     workers: int = 1
     s3: S3Settings | None = None
+    suppressed: SuppressedContacts | None = None
 
     @property
     def opener(self) -> InputOpener:
@@ -101,6 +108,15 @@ def run_enrichment(
         return receipt.report
 
 
+def suppressed_by(
+    lake: str, parameters: ParameterStore, s3: S3Settings | None
+) -> SuppressedContacts:
+    """Those whom a lake suppresses now. Raises ``LetheError`` if it or its key cannot be had."""
+    store = open_store(lake, s3)
+    known = DeliveryLog(store).positions()
+    return SuppressedContacts(store, SubjectRules(ScrubKey.of(parameters), known.suppressions))
+
+
 def check_output(request: EnrichmentRequest) -> None:
     """Raise ``UsageError`` for an output that cannot be made."""
     output_format(request.out)
@@ -124,7 +140,9 @@ def _enriched(
 ) -> tuple[Assembled, Mapping[str, int]]:
     """Make the output; what it came to, and the pipeline's counters."""
     fmt = output_format(request.out)
-    enrichment = Enrichment(plan, area, request.api, progress, request.opener, fmt.is_table)
+    enrichment = Enrichment(
+        plan, area, request.api, progress, request.opener, fmt.is_table, request.suppressed
+    )
     lanes = deal_out(plan, request.api, request.workers)
     with area.publishing() as sink:
         assembly = Assembly(area, plan, fmt, sink)

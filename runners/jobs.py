@@ -23,7 +23,7 @@ from config.service import EnrichmentSection
 from config.settings import Settings
 from runners.choose import PipelineRunner, RunnerOptions, open_runner, runner_options
 from runners.engines.errors import EngineError
-from runners.enrich import EnrichmentRequest, run_enrichment
+from runners.enrich import EnrichmentRequest, run_enrichment, suppressed_by
 from runners.enrich_progress import JobProgress
 from runners.progress import beside
 from runners.runs import CANCEL, RUN_ID, RunCancelled, recorded_run, state_folder, state_of
@@ -36,7 +36,9 @@ from stores.enrichment.api import check_url
 from stores.enrichment.client import ApiSettings
 from stores.enrichment.errors import ApiUnavailable
 from stores.objects import S3Settings
+from stores.parameters import open_parameters
 from stores.state.service_port import JobStore
+from transforms.contacts.suppress import SuppressedContacts
 
 ADVANCE_EVERY = 0.25
 """Seconds between two times that the parts' progress is made the job's."""
@@ -185,7 +187,15 @@ def _request(job: Job, settings: Settings) -> EnrichmentRequest:
         resume=True,
         workers=settings.service.enrichment.workers,
         s3=S3Settings.of(settings.s3),
+        suppressed=_suppressed(settings),
     )
+
+
+def _suppressed(settings: Settings) -> SuppressedContacts | None:
+    lake = settings.service.enrichment.suppressed_by
+    if lake is None:
+        return None
+    return suppressed_by(lake, open_parameters(settings.parameters), S3Settings.of(settings.s3))
 
 
 def _api(section: EnrichmentSection) -> ApiSettings:

@@ -51,6 +51,7 @@ class Reason(StrEnum):
     API_TIMEOUT = "api_timeout"
     INVALID_ANSWER = "invalid_answer"
     NO_RESULT = "no_result"
+    SUPPRESSED = "suppressed"
 
 
 class Status(StrEnum):

@@ -25,13 +25,13 @@ from schemas.fields import RecordType
 from stores.objects.port import ObjectStore, StagedObject
 from stores.subject_index import Hashes, IndexBuilder, IndexWriter
 from stores.suppression import load_suppressions
-from transforms.erasure.letters import is_letter_of, is_record_of
+from transforms.erasure.letters import is_letter_of, is_record_of, names_subject
 from transforms.erasure.matching import SuppressedMatcher
 from transforms.erasure.search import SuppressedText
 from transforms.index import HashedColumn, hashed_columns, hashes_of, stamp_of
 from transforms.scrub import ScrubKey
 from transforms.subject_columns import subject_column_names
-from transforms.subject_hashes import SubjectHasher
+from transforms.subject_hashes import NearForms, SubjectHasher
 
 Mask = npt.NDArray[np.bool_]
 
@@ -94,6 +94,18 @@ class SubjectSieve:
         suppressed = batch.suppressed + len(batch.rejects) - len(kept)
         block = replace(batch.block, carried=carried)
         return replace(batch, block=block, rejects=kept, suppressed=suppressed)
+
+    def places_near(self, values: pa.Array) -> npt.NDArray[np.int64]:
+        """Where values stand, of whatever type, that may be suppressed. There are no nulls."""
+        found = [
+            sets.places_in(self.hasher.near_forms(values, kind))
+            for kind, sets in self._near.items()
+        ]
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def is_document(self, document: Any) -> bool:
+        """Whether a JSON document names a suppressed subject."""
+        return names_subject(document, self._text)
 
     def is_letter(self, line: bytes) -> bool:
         """Whether a line of dead letters is of a suppressed subject."""
@@ -172,19 +184,18 @@ class _NearSets:
     plain: _NearSet
     untagged: _NearSet
 
+    def places_in(self, forms: NearForms) -> npt.NDArray[np.int64]:
+        """Where values stand whose hashes are in the sets."""
+        untagged = forms.near
+        if len(forms.tagged) and len(self.untagged.hashes):
+            untagged = forms.near.copy()
+            untagged[forms.tagged] = forms.untagged
+        return np.concatenate((self.plain.places_in(forms.near), self.untagged.places_in(untagged)))
+
 
 def _rows_near(hashed: HashedColumn, sets: _NearSets) -> npt.NDArray[np.int64]:
-    forms = hashed.forms
-    untagged = forms.near
-    if len(forms.tagged) and len(sets.untagged.hashes):
-        untagged = forms.near.copy()
-        untagged[forms.tagged] = forms.untagged
-    places = [sets.plain.places_in(forms.near), sets.untagged.places_in(untagged)]
-    return _rows_of(hashed, np.concatenate(places))
-
-
-def _rows_of(hashed: HashedColumn, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The rows of values, which are counted without nulls."""
+    """The rows of such values; values are counted without nulls."""
+    places = sets.places_in(hashed.forms)
     values, rows = hashed.column.values, hashed.column.rows
     if values.null_count:
         valid = values.is_valid().to_numpy(zero_copy_only=False)

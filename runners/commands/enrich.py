@@ -11,7 +11,9 @@ import typer
 from runners.commands import options as shared
 
 if TYPE_CHECKING:
+    from config.settings import Settings
     from schemas.contacts import EnrichmentReport
+    from transforms.contacts.suppress import SuppressedContacts
 
 OVER_ERROR_RATE = 3
 """Exit status of an enrichment whose output is there, but with too many contacts that failed."""
@@ -64,6 +66,14 @@ def command(
             help="Exit with 3 above this share of failed contacts.",
         ),
     ] = None,
+    lake: Annotated[
+        str | None,
+        typer.Option(
+            "--suppressed-by",
+            metavar="LAKE",
+            help="Leave out contacts of subjects that were erased from this lake.",
+        ),
+    ] = None,
     workers: shared.Workers = None,
     runner: shared.Runner = "direct",
     flink_master: shared.FlinkMaster = None,
@@ -102,6 +112,7 @@ def command(
         resume=resume,
         workers=count,
         s3=shared.s3_settings(settings),
+        suppressed=None if lake is None else _suppressed_by(lake, settings),
     )
     check_output(request)
     limit = settings.delivery.max_error_rate if max_error_rate is None else max_error_rate
@@ -110,6 +121,12 @@ def command(
             done = run_enrichment(request, opened, display.progress, display.planned)
         run.add(_counts(done))
         _conclude(done, report, limit)
+
+
+def _suppressed_by(lake: str, settings: Settings) -> SuppressedContacts:
+    from runners.enrich import suppressed_by
+
+    return suppressed_by(lake, shared.parameter_store(settings), shared.s3_settings(settings))
 
 
 def parse_mapping(pairs: list[str]) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from schemas.contacts import EnrichmentPlan, Part, Row
 from schemas.errors import InputError
@@ -26,6 +27,7 @@ from transforms.contacts.output import encode_results
 from transforms.contacts.prepare import batches_of
 from transforms.contacts.progress import PartCounts, Progress
 from transforms.contacts.read import read_part
+from transforms.contacts.suppress import SuppressedContacts
 
 _PIECE = 1 << 18
 
@@ -44,6 +46,8 @@ class Enrichment:
     progress: Progress
     opener: InputOpener
     with_columns: bool
+    suppressed: SuppressedContacts | None = None
+    """Whose contacts are left out; None if nobody's."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class _LaneWork:
         stack.callback(self._crew.dismiss)
         self._client = EnrichmentClient(settings, self._api, self._crew.clock)
         self._kept = 0
+        suppressed = enrichment.suppressed
+        self._sieve = None if suppressed is None else suppressed.open(datetime.now(UTC))
 
     def run(self, parts: Sequence[Part]) -> LaneCounts:
         for part in parts:
@@ -126,6 +132,8 @@ class _LaneWork:
 
     def finish(self, part: int, results: PartResults, number: int, rows: list[Row]) -> None:
         """Finish one batch."""
+        if self._sieve is not None:
+            rows = self._sieve.sift(rows)
         found = enrich_rows(rows, self._client.enrich)
         summary = summary_of(found, self._enrichment.with_columns)
         digests = b"".join([row.digest for row in rows])

@@ -1,0 +1,87 @@
+"""Contacts of suppressed subjects come out in their place, and without anything of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.contacts import Reason, Row
+from schemas.dsr import Identity, IdentityType
+from transforms.contacts.suppress import ContactSieve
+from transforms.subject_hashes import SubjectHasher
+from transforms.suppress import SubjectSieve
+
+HASHER = SubjectHasher(b"k" * 32)
+ERASED = (
+    HASHER.suppressed(Identity(IdentityType.EMAIL, "ana@acme.example")),
+    HASHER.suppressed(Identity(IdentityType.CONTROLLER_CUSTOMER_ID, "4711")),
+)
+SIEVE = ContactSieve(SubjectSieve(HASHER, ERASED))
+
+
+def _row(line: int, contact: Mapping[str, Any]) -> Row:
+    return Row(line, "c", msgspec.Raw(msgspec.json.encode(contact)), digest=b"d" * 16)
+
+
+def _is_out(contact: Mapping[str, Any]) -> bool:
+    (row,) = SIEVE.sift([_row(1, contact)])
+    return row.reason is Reason.SUPPRESSED
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [
+        {"id": "1", "email": "Ana@Acme.example "},
+        {"id": "1", "more": {"addresses": [{"mail": "ana@acme.example"}]}},
+        {"id": "4711"},
+        {"id": "1", "userId": 4711},
+    ],
+)
+def test_a_contact_with_a_suppressed_identity_is_out(contact: Mapping[str, Any]) -> None:
+    assert _is_out(contact)
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [
+        {"id": "1", "email": "joana@acme.example"},
+        {"id": "1", "age": 4711},
+        {"id": "1", "remark": "x" * 5000, "nothing": None, "yes": True},
+    ],
+)
+def test_a_contact_of_another_stays(contact: Mapping[str, Any]) -> None:
+    assert not _is_out(contact)
+
+
+@given(st.lists(st.booleans(), max_size=20))
+def test_each_row_stays_in_its_place(are_erased: list[bool]) -> None:
+    emails = ["ana@acme.example" if erased else "b@acme.example" for erased in are_erased]
+    rows = [_row(line, {"id": "c", "email": email}) for line, email in enumerate(emails)]
+    sifted = SIEVE.sift(rows)
+    assert [row.line for row in sifted] == [*range(len(rows))]
+    assert [row.reason is Reason.SUPPRESSED for row in sifted] == are_erased
+
+
+def test_what_comes_out_holds_nothing_of_the_subject() -> None:
+    (row,) = SIEVE.sift([_row(7, {"id": "4711", "email": "ana@acme.example"})])
+    assert row == Row(7, None, None, Reason.SUPPRESSED, digest=b"d" * 16)
+
+
+def test_a_faulty_row_of_a_subject_is_out_too() -> None:
+    faulty = Row(1, None, msgspec.Raw(b'{"email":"ana@acme.example"}'), Reason.MISSING_ID)
+    assert SIEVE.sift([faulty])[0].reason is Reason.SUPPRESSED
+
+
+def test_rows_that_could_not_be_read_stay() -> None:
+    broken = Row(1, None, None, Reason.INVALID_JSON)
+    assert SIEVE.sift([broken]) == [broken]
+
+
+def test_nothing_is_looked_at_if_nobody_is_suppressed() -> None:
+    row = Row(1, "c", msgspec.Raw(b"no JSON"))
+    assert ContactSieve(SubjectSieve(HASHER)).sift([row]) == [row]
