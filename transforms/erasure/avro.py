@@ -1,9 +1,9 @@
 """Avro files without the rows of subjects.
 
 A block without a match is copied as the bytes it is. Of each block only the columns that may
-identify a subject are read, by fastavro's compiled reader, which passes over the others; of a block
-with matches the rows are cut out of its bytes, and the rest is packed again by the file's codec.
-Header, metadata, schema and sync marker stay; a block that is left empty disappears.
+identify a subject are read, and the others passed over; of a block with matches the rows are cut
+out of its bytes, and the rest is packed again by the file's codec. Header, metadata, schema and
+sync marker stay; a block that is left empty disappears.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from transforms.avro_container import (
 from transforms.erasure.avro_codecs import packed, unpacked
 from transforms.erasure.avro_rows import RowRedaction
 from transforms.erasure.avro_schema import arrow_struct, bare_schema, picked
+from transforms.erasure.avro_walk import Walk, compiled_walk
 from transforms.erasure.matching import Matcher
 from transforms.erasure.redaction import Redaction
 from transforms.erasure.rewritten import Rewritten
@@ -124,12 +125,12 @@ def _told(matches: list[_Matched], redacts: bool) -> Rewritten:
 class _Rows:
     """Reads columns of a file's blocks, and tells where in these its rows end.
 
-    ``prefix`` begins a container that is not packed, for a reader to find one block behind it.
+    ``prefix`` begins a container of these columns alone, for a reader to find a block behind it.
     """
 
     names: list[str]
     prefix: bytes
-    columns: dict[str, Any]
+    walk: Walk
     arrow: Any
 
     @staticmethod
@@ -139,22 +140,22 @@ class _Rows:
         every = pa.schema([(field["name"], pa.null()) for field in schema["fields"]])
         names = subject_column_names(record_type, every)
         columns = picked(schema, names)
-        return _Rows(names, _prefix(schema), columns, arrow_struct(columns))
+        walk = compiled_walk(schema, frozenset(names))
+        return _Rows(names, _prefix(columns), walk, arrow_struct(columns))
 
     def of_block(self, block: AvroBlock) -> tuple[pa.RecordBatch, Places]:
         """The columns of an unpacked block, and where in it each row ends."""
         with _reading():
-            (one,) = fastavro.block_reader(self._container(block), reader_schema=self.columns)
-            content = one.bytes_
-            rows, ends = zip(*((row, content.tell()) for row in one), strict=True)
+            ends, kept = self.walk(block.data, block.rows)
+            rows = list(fastavro.reader(self._container(block.rows, b"".join(kept))))
             batch = pa.RecordBatch.from_struct_array(pa.array(rows, self.arrow))
         if ends[-1] != len(block.data):
-            raise NotAvro("an Avro block holds more than its rows: the file is damaged")
+            raise NotAvro("an Avro block does not end with its last row: the file is damaged")
         return batch, np.array(ends, np.int64)
 
-    def _container(self, block: AvroBlock) -> BinaryIO:
-        head = encoded_number(block.rows) + encoded_number(len(block.data))
-        return io.BytesIO(b"".join((self.prefix, head, block.data, _SYNC)))
+    def _container(self, rows: int, data: bytes) -> BinaryIO:
+        head = encoded_number(rows) + encoded_number(len(data))
+        return io.BytesIO(b"".join((self.prefix, head, data, _SYNC)))
 
 
 def _prefix(schema: dict[str, Any]) -> bytes:

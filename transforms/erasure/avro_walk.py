@@ -1,0 +1,153 @@
+"""A walk through the rows of an Avro block: where each ends, and the bytes of chosen columns.
+
+Nothing in a row says how long it is, so every field has to be passed over. That is most of the work
+on an Avro file, and a reader that makes an object of each value, or asks of each field what type it
+is, takes several times as long. So the walk is a function that is compiled for a file's schema, as
+``dataclasses`` compiles its own. Of the schema nothing goes into its text but whole numbers::
+
+    n = data[p]; p += 1                        # a string: its length ...
+    if n & 0x81: n, p = length(data, p - 1)    # ... of several bytes, or a negative one: an error
+    p += n >> 1
+
+The encoding: https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from transforms.avro_container import NotAvro
+from transforms.erasure.avro_schema import Schema, definitions
+
+Walk = Callable[[bytes, int], tuple[list[int], list[bytes]]]
+"""From a block's bytes and its number of rows to where each ends, and the chosen columns' bytes."""
+
+_WIDTHS = {"null": 0, "boolean": 1, "float": 4, "double": 8}
+_FEW = 63
+"""Branches of a union that are told apart by one byte."""
+
+_END = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
+
+
+def compiled_walk(schema: dict[str, Any], names: Collection[str]) -> Walk:
+    """The walk through rows of this bare schema that keeps these columns, in the schema's order.
+
+    It raises any exception for bytes that are no such rows; the last row has to end with them.
+    """
+    source = _Source(definitions(schema))
+    body = ["p, ends, kept = 0, [], []", "for _ in range(rows):"]
+    for field in schema["fields"]:
+        skip = source.skip(field["type"])
+        if field["name"] in names:
+            skip = ["a = p", *skip, "kept.append(data[a:p])"]
+        body += _indented(skip)
+    body += [*_indented(["ends.append(p)"]), "return ends, kept"]
+    return source.compiled(["def walk(data, rows):", *_indented(body)])
+
+
+class _Source:
+    """The text of functions that pass over values: ``p`` is the place in ``data``."""
+
+    def __init__(self, known: Mapping[str, Schema]) -> None:
+        self._known = known
+        self._functions: list[str] = []
+        self._named: dict[str, str] = {}
+        self._count = 0
+
+    def compiled(self, walk: list[str]) -> Walk:
+        """The function ``walk``, with all that it calls."""
+        space: dict[str, Any] = {"number": _number, "length": _length, "end": _END.match}
+        exec("\n".join([*self._functions, *walk]), space)  # made here, of whole numbers alone
+        compiled: Walk = space["walk"]
+        return compiled
+
+    def skip(self, schema: Schema) -> list[str]:
+        """The lines that pass over one value."""
+        if isinstance(schema, list):
+            return self._union(schema)
+        if isinstance(schema, str):
+            return self._named_type(schema) if schema in self._known else _scalar(schema)
+        match schema["type"]:
+            case "record" | "error":
+                return [line for field in schema["fields"] for line in self.skip(field["type"])]
+            case "array":
+                return self._blocks(self.skip(schema["items"]))
+            case "map":
+                return self._blocks([*_scalar("string"), *self.skip(schema["values"])])
+            case "fixed":
+                return [f"p += {int(schema['size'])}"]
+        return _scalar(schema["type"])
+
+    def _named_type(self, name: str) -> list[str]:
+        """A call, for a type may hold itself."""
+        if name not in self._named:
+            self._named[name] = self._name()
+            self._define(self._named[name], self.skip(self._known[name]))
+        return [f"p = {self._named[name]}(data, p)"]
+
+    def _union(self, branches: list[Schema]) -> list[str]:
+        lines = ["n = data[p]", "p += 1"]
+        if len(branches) > _FEW:
+            lines = ["n, p = length(data, p)"]
+        for place, branch in enumerate(branches):
+            lines.append(f"{'elif' if place else 'if'} n == {2 * place}:")
+            lines += _indented(self.skip(branch) or ["pass"])
+        return [*lines, "else:", *_indented(["raise ValueError"])]
+
+    def _blocks(self, item: list[str]) -> list[str]:
+        """A list or a map: blocks of items, of which some tell their size; most have but one."""
+        name = self._name()
+        body = [
+            "count, p = number(data, p)",
+            "while count:",
+            *_indented(["if count > len(data):", *_indented(["raise ValueError"])]),
+            *_indented(["if count < 0:"]),
+            *_indented(_indented(["n, p = length(data, p)", "p += n >> 1"])),
+            *_indented(["for _ in range(count):", *_indented(item or ["pass"])]),
+            *_indented(["count, p = number(data, p)"]),
+        ]
+        self._define(name, body)
+        return ["if data[p]:", *_indented([f"p = {name}(data, p)"]), "else:", "    p += 1"]
+
+    def _define(self, name: str, body: list[str]) -> None:
+        self._functions += [f"def {name}(data, p):", *_indented([*body, "return p"])]
+
+    def _name(self) -> str:
+        self._count += 1
+        return f"skip_{self._count}"
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _scalar(kind: str) -> list[str]:
+    if kind in {"string", "bytes"}:
+        longer = "    n, p = length(data, p - 1)"
+        return ["n = data[p]", "p += 1", "if n & 0x81:", longer, "p += n >> 1"]
+    if kind in {"int", "long", "enum"}:
+        return ["p = p + 1 if data[p] < 0x80 else end(data, p).end()"]
+    width = _WIDTHS[kind]
+    return [f"p += {width}"] if width else []
+
+
+def _length(data: bytes, place: int) -> tuple[int, int]:
+    """Twice a number that must not be negative, and where it ends."""
+    number, place = _number(data, place)
+    if number < 0:
+        raise NotAvro("an Avro block holds a negative length: the file is damaged")
+    return number << 1, place
+
+
+def _number(data: bytes, place: int) -> tuple[int, int]:
+    """A number, and where it ends."""
+    whole = shift = 0
+    while True:
+        byte = data[place]
+        place += 1
+        whole |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (whole >> 1) ^ -(whole & 1), place
+        shift += 7
