@@ -36,17 +36,19 @@ WELL: Mapping[str, Any] = {
     "garbage": 0.0, "repeats": 1, "shuffled": False, "odd_times": False, "sparse": False,
 }  # fmt: skip
 
-MOODS: Sequence[Mapping[str, Any]] = (
-    {"outage": True},
-    {"outage": True},
-    {"error_rate": 0.3},
-    {"lost": 0.3},
-    {"latency": SLOWER_THAN_TIMEOUT},
-    {"latency": 0.1, "lost": 0.2, "error_rate": 0.2},
-    {"throttle": 5.0},
-    {"repeats": 3, "shuffled": True, "odd_times": True},
-    {"garbage": 0.3, "sparse": True},
+MOODS: Sequence[Sequence[Mapping[str, Any]]] = (
+    [{"outage": True}],
+    [{"lost": 1.0}, {"outage": True}],
+    [{"lost": 1.0}, {"outage": True}],
+    [{"error_rate": 0.3}],
+    [{"lost": 0.3}],
+    [{"latency": SLOWER_THAN_TIMEOUT}, {"outage": True}],
+    [{"latency": 0.1, "lost": 0.2, "error_rate": 0.2}],
+    [{"throttle": 5.0}],
+    [{"repeats": 3, "shuffled": True, "odd_times": True}],
+    [{"garbage": 0.3, "sparse": True}],
 )
+"""One thing after another: what was taken unheard is tempting to send elsewhere when it is down."""
 
 FAULTS: Sequence[Fault] = (
     CutRequest(10),
@@ -62,8 +64,9 @@ def change_mood(processor: RunningProcessor) -> Misfortune:
     """The processor is rude, slow or down for a while."""
 
     def strike(random: Random) -> None:
-        processor.set(**{**WELL, **random.choice(MOODS)})
-        time.sleep(random.uniform(0.2, 1.0))
+        for mood in random.choice(MOODS):
+            processor.set(**{**WELL, **mood})
+            time.sleep(random.uniform(0.2, 1.0))
         processor.set(**WELL)
 
     return strike
