@@ -1,0 +1,128 @@
+"""What tests of erasures share: a small lake of all kinds of files, and how it is erased in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from runners.choose import PipelineRunner
+from runners.direct import DirectRunner
+from runners.erase import ErasureDone, ErasureOrder, ErasureSite, run_erasure
+from schemas.dsr import Identity, IdentityType
+from schemas.registry import build_record_type, load_registry
+from stores.audit_keys import audit_keys
+from stores.objects.port import ObjectStore
+from stores.parameters import ParameterStore
+from stores.subjects import Subjects
+from transforms.scrub import ScrubKey
+
+EMAIL = "ana@acme.example"
+OTHER = "bo@acme.example"
+
+SECRETS = {
+    "scrub-key": "only-for-tests-only-for-tests-32",
+    "audit-keys": "1f" * 32,
+    "dsr-subject-key": "s" * 32,
+    "dsr-seal-keys": "t" * 32,
+}
+
+VISIT = build_record_type(
+    {
+        "type": "record",
+        "name": "visit",
+        "fields": [
+            {"name": "id", "type": "string"},
+            {"name": "type", "type": "string"},
+            {"name": "version", "type": "long"},
+            {
+                "name": "at",
+                "type": {"type": "long", "logicalType": "timestamp-micros"},
+                "partition": True,
+            },
+            {"name": "email", "type": ["null", "string"], "subject": "email", "pii": "email"},
+        ],
+    }
+)
+
+
+class Secrets(ParameterStore):
+    """Parameters that tests know."""
+
+    def _fetch(self, name: str) -> str:
+        return SECRETS[name]
+
+
+def site(store: ObjectStore, clock: Callable[[], datetime] | None = None) -> ErasureSite:
+    parameters = Secrets()
+    registry = load_registry()
+    types = {**registry.types, "visit": VISIT}
+    return ErasureSite(
+        store=store,
+        scrub_key=ScrubKey.of(parameters),
+        registry=type(registry)(types),
+        keys=audit_keys(parameters),
+        seals=Subjects(parameters),
+        clock=clock or (lambda: datetime.now(UTC)),
+    )
+
+
+def order(*emails: str, **more: Any) -> ErasureOrder:
+    """An order that no guard is in the way of."""
+    subjects = tuple((Identity(IdentityType.EMAIL, email),) for email in emails or (EMAIL,))
+    given = {"max_match_share": 1.0, "wait": timedelta(0), **more}
+    return ErasureOrder(subjects, **given)
+
+
+@cache
+def runner() -> PipelineRunner:
+    return DirectRunner(1)
+
+
+class Meanwhile:
+    """A runner that lets something happen after its first pipelines, before what they did counts.
+
+    With ``max_match_share`` 1 the first pipeline of an erasure is the first pass of the lake.
+    """
+
+    def __init__(self, *happenings: Callable[[], object]) -> None:
+        self._happenings = list(happenings)
+
+    def run(self, build: Any, parts: int) -> dict[str, int]:
+        counters = runner().run(build, parts)
+        if self._happenings:
+            self._happenings.pop(0)()
+        return counters
+
+
+def erase(store: ObjectStore, *emails: str, by: Any = None, **more: Any) -> ErasureDone:
+    return run_erasure(order(*emails, **more), site(store), by or runner())
+
+
+def parquet_of(emails: Iterable[str | None], **options: Any) -> bytes:
+    """A file of visits, as another tool may have put it into the lake."""
+    rows = list(emails)
+    table = pa.table({"id": [f"v-{n}" for n in range(len(rows))], "email": rows})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue().to_pybytes()
+
+
+def put_visits(store: ObjectStore, name: str, *emails: str | None) -> str:
+    key = f"type=visit/date=2026-01-02/{name}.parquet"
+    store.put(key, parquet_of(emails))
+    return key
+
+
+def emails_in(store: ObjectStore, key: str) -> list[str | None]:
+    table = pq.read_table(pa.BufferReader(store.read(key)))
+    return table.column("email").to_pylist()
+
+
+def paths(store: ObjectStore) -> list[str]:
+    """The files that a reader of the lake sees."""
+    return [info.key for info in store.list() if not info.key.startswith("_")]
