@@ -120,6 +120,8 @@ def _files_of(store: ObjectStore, log: DeliveryLog, owed: tuple[int, ...]) -> It
     for commit in log.commits(after=owed[0] - 1):
         known.take([commit])
         if commit.number in owed:
+            # Whoever made it may not have got to that, and what is not visible is not searched.
+            log.publish(commit)
             brought.update((file.path, file) for file in commit.files)
     for path, file in brought.items():
         info = store.head(path)
