@@ -221,5 +221,5 @@ def everything(path: Path) -> dict[str, bytes]:
 
 def balanced(report: Mapping[str, Any]) -> bool:
     """Whether every record that was read is accounted for."""
-    known = report["delivered"] + report["dead_letters"] + report["filtered"]
+    known = sum(report[name] for name in ("delivered", "dead_letters", "filtered", "suppressed"))
     return bool(report["read"] == known and sum(report["by_type"].values()) == report["delivered"])

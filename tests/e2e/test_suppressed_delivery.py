@@ -1,0 +1,62 @@
+"""A delivery into a lake from which subjects were erased: their late rows stay out, and count."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from schemas.delivery import Counts, summary
+from schemas.dsr import Identity, IdentityType
+from stores.log import SUPPRESS, Commit, DeliveryLog
+from stores.objects import LocalObjectStore
+from stores.suppression import save_suppressions
+from tests.e2e.harness import SCRUB_KEY, balanced, deliver
+from tests.unit.transforms.batches import event
+from transforms.subject_hashes import SubjectHasher
+
+HASHER = SubjectHasher(SCRUB_KEY.encode())
+
+
+def _sale(number: int, email: str) -> bytes:
+    return event(
+        number,
+        "2026-01-02T10:00:00Z",
+        type={"S": "sale"},
+        orderId={"S": "O-1"},
+        userId={"S": f"U-{number}"},
+        email={"S": email},
+        quantity={"N": "1"},
+        total={"N": "9.50"},
+        currency={"S": "EUR"},
+        soldAt={"S": "2026-01-02T10:00:00Z"},
+    )
+
+
+def _suppress(lake: Path, email: str) -> int:
+    store = LocalObjectStore(lake)
+    log = DeliveryLog(store)
+    run = log.begin("suppress-1", log.last_number())
+    ref = save_suppressions(
+        store, run.run_id, [HASHER.suppressed(Identity(IdentityType.EMAIL, email))]
+    )
+    now, nothing = datetime.now(UTC), summary(Counts())
+    entry = Commit(0, run.run_id, SUPPRESS, now, (), (), nothing, suppressed=ref)
+    number = log.commit(run, entry).number
+    log.finish(run)
+    return number
+
+
+def test_late_rows_and_letters_of_an_erased_subject_are_counted_and_not_written(
+    tmp_path: Path,
+) -> None:
+    lake, changes = tmp_path / "lake", tmp_path / "in.ndjson"
+    broken = b'{"eventName":"INSERT","dynamodb":{"NewImage":{"email":{"S":"ana@acme.example"}'
+    rows = [_sale(n, "Ana@acme.example" if n < 3 else "bob@acme.example") for n in range(5)]
+    changes.write_bytes(b"\n".join([*rows, broken]) + b"\n")
+    number = _suppress(lake, "ana@acme.example")
+    done = deliver(lake, changes)
+    assert done.status == 0, done.err
+    assert balanced(done.report)
+    assert (done.report["delivered"], done.report["suppressed"]) == (2, 4)
+    (commit,) = DeliveryLog(LocalObjectStore(lake)).commits(after=number)
+    assert (commit.knows, [file.rows for file in commit.files]) == (number, [2])
