@@ -173,7 +173,7 @@ class ErasureWork:
         hasher = SubjectHasher.of(site.scrub_key, order.plus_addressing)
         until = None if order.suppress_for is None else now + order.suppress_for
         plain = [one for one in order.identities if one.format is IdentityFormat.RAW]
-        listed = [hasher.suppressed(one, until) for one in plain]
+        listed = hasher.suppressed_each(plain, until)
         return [one for one in listed if replace(one, expires_at=None) not in lasting]
 
     def _waited(self, under_way: frozenset[str]) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def probes_for(
     identities: Iterable[Identity], registry: Registry, hasher: SubjectHasher
 ) -> Probes | None:
     """What to look for in sets; None if no set can tell, as an identity is given as a digest."""
-    near = [hasher.near(identity) for identity in identities]
+    near = hasher.near_each(list(identities))
     if not all(near):
         return None
     hashes = np.array(sorted({one for forms in near for one in forms}), np.uint64)

@@ -13,7 +13,7 @@ Of an identity there are three, all made with keys that are derived from the lak
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -102,11 +102,22 @@ class SubjectHasher:
 
         None of one that is given as a digest: of it only the exact values can tell.
         """
-        if identity.format is not IdentityFormat.RAW:
-            return ()
-        plain = normalised(identity, self.plus_addressing)
-        forms = dict.fromkeys([plain, self._stored(identity), Scrubber(self.key).hash(plain)])
-        return tuple(self.near_column(pa.array(forms, pa.string()), identity.type).tolist())
+        return self.near_each([identity])[0]
+
+    def near_each(self, identities: Sequence[Identity]) -> list[tuple[int, ...]]:
+        """As ``near``, of many at once."""
+        found: list[tuple[int, ...]] = [()] * len(identities)
+        for kind in {one.type for one in identities}:
+            forms = [
+                (place, form)
+                for place, one in enumerate(identities)
+                if one.type is kind and one.format is IdentityFormat.RAW
+                for form in self._forms(one)
+            ]
+            hashes = self.near_column(pa.array([form for _, form in forms], pa.string()), kind)
+            for (place, _), hash_ in zip(forms, hashes.tolist(), strict=True):
+                found[place] += (hash_,)
+        return found
 
     def exact(self, identity: Identity) -> str:
         """The exact hash of an identity, 64 hexadecimal digits."""
@@ -125,19 +136,25 @@ class SubjectHasher:
 
         Raises ``Invalid`` if it is given as a digest: rows cannot be told by that as they come.
         """
-        if identity.format is not IdentityFormat.RAW:
-            raise Invalid(
-                f"an identity that is given as {identity.format} cannot be suppressed: give the "
-                "plain value, or none is kept from coming back"
+        return self.suppressed_each([identity], expires_at)[0]
+
+    def suppressed_each(
+        self, identities: Sequence[Identity], expires_at: datetime | None = None
+    ) -> list[Suppressed]:
+        """As ``suppressed``, of many at once."""
+        for one in identities:
+            _check_raw(one)
+        return [
+            Suppressed(
+                one.type, self.exact(one), self._stored(one), near, expires_at, self.plus_addressing
             )
-        return Suppressed(
-            identity.type,
-            self.exact(identity),
-            self._stored(identity),
-            self.near(identity),
-            expires_at,
-            self.plus_addressing,
-        )
+            for one, near in zip(identities, self.near_each(identities), strict=True)
+        ]
+
+    def _forms(self, identity: Identity) -> Iterable[str]:
+        """The texts that a column may hold a plain identity as, each once."""
+        plain = normalised(identity, self.plus_addressing)
+        return dict.fromkeys([plain, self._stored(identity), Scrubber(self.key).hash(plain)])
 
     def _stored(self, identity: Identity) -> str:
         return Scrubber(self.key).hash(identity.value)
@@ -187,6 +204,14 @@ def _tagged(texts: Any, kind: IdentityType) -> npt.NDArray[np.int64]:
     if kind is not IdentityType.EMAIL or not (_bytes_of(texts)[0] == _PLUS).any():
         return np.zeros(0, np.int64)
     return np.flatnonzero(pc.match_substring(texts, "+").to_numpy(zero_copy_only=False))
+
+
+def _check_raw(identity: Identity) -> None:
+    if identity.format is not IdentityFormat.RAW:
+        raise Invalid(
+            f"an identity that is given as {identity.format} cannot be suppressed: give the plain "
+            "value, or none is kept from coming back"
+        )
 
 
 def _parts(texts: Any) -> Iterator[Any]:

@@ -81,13 +81,14 @@ class SecondLook:
         plus_addressing: bool = False,
     ) -> SecondLook:
         """Raises ``UsageError`` if the key here is another one."""
-        hasher, found = SubjectHasher.of(key, plus_addressing), list(identities)
+        scrubber, found = key.scrubber(), list(identities)
+        hasher = SubjectHasher(scrubber.key, plus_addressing)
         raw = [one for one in found if one.format is IdentityFormat.RAW]
         return SecondLook(
             key,
             registry,
             frozenset(map(hasher.exact, found)),
-            frozenset(hasher.suppressed(one).stored for one in raw),
+            frozenset(scrubber.hash(one.value) for one in raw),
             tuple(sorted({one.type for one in found})),
             tuple(sorted({one.format for one in found} - {IdentityFormat.RAW})),
             plus_addressing,
