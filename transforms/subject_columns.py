@@ -2,12 +2,14 @@
 
 Which fields those are is said by the record type, at any depth: of ``contacts[].email`` a row has
 many values. The rows may be of another version of the type, or written by someone else: columns
-are found by their names, those that are not there have nothing to say, and text of any of Arrow's
-types, numbers and dictionaries are read as text.
+are found by their names, and what a file has no column for is looked for in ``extra``, where it
+was put before the type knew it. Text of any of Arrow's types, numbers and dictionaries are read as
+text.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +23,9 @@ import pyarrow.compute as pc
 from schemas.dsr import IdentityType
 from schemas.errors import SchemaError
 from schemas.fields import Field, Kind, ListKind, MapKind, RecordKind, RecordType, Scrub
+
+EXTRA = "extra"
+"""The column in which a file keeps what its type did not know."""
 
 Rows = npt.NDArray[np.int64]
 """The row of each value; rows come in order."""
@@ -45,7 +50,10 @@ def subject_columns(record_type: RecordType, batch: pa.RecordBatch) -> Iterator[
     Raises ``SchemaError`` naming the column if one is of a type that cannot be read as text: what
     it holds would be missed.
     """
-    yield from _of_record(record_type.fields, _by_name(batch.schema, batch.column), None)
+    columns = _by_name(batch.schema, batch.column)
+    yield from _of_record(record_type.fields, columns, None)
+    for field in _unknown_to(batch.schema.names, record_type):
+        yield from _in_extra(field, columns)
 
 
 def subject_column_names(record_type: RecordType, schema: pa.Schema) -> list[str]:
@@ -56,6 +64,8 @@ def subject_column_names(record_type: RecordType, schema: pa.Schema) -> list[str
         if holds_subject(field)
         for name in (field.name, *conditions_of(field))
     }
+    if _unknown_to(schema.names, record_type):
+        wanted.add(EXTRA)
     return [name for name in schema.names if name.lower() in wanted]
 
 
@@ -99,6 +109,41 @@ def _of_record(
             if field.subject is not None:
                 yield from _of_field(field, array, columns, rows)
             yield from _within(field, array, rows)
+
+
+def _unknown_to(names: list[str], record_type: RecordType) -> list[Field]:
+    """The subject columns that a file has not: it may be older than these fields."""
+    there = {name.lower() for name in names}
+    return [f for f in record_type.fields if f.subject is not None and f.name.lower() not in there]
+
+
+def _in_extra(field: Field, columns: Columns) -> Iterator[SubjectColumn]:
+    """What a field's attribute was before the type knew it: one of the fields in ``extra``."""
+    for name, read in columns:
+        if name == EXTRA:
+            texts = read().cast(pa.string())
+            holds = pc.match_substring(texts, json.dumps(field.source)).fill_null(False)
+            rows = np.flatnonzero(holds.to_numpy(zero_copy_only=False))
+            values = [_member(text, field.source) for text in texts.filter(holds).to_pylist()]
+            found = pa.array(values, pa.list_(pa.string()))
+            yield from _of_field(field, _at(rows, found, len(texts)), columns, None)
+
+
+def _member(text: str, name: str) -> list[str]:
+    """A member of a JSON object as text, or its items; none of what is no text and no number."""
+    try:
+        value = json.loads(text)[name]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return []
+    values = value if isinstance(value, list) else [value]
+    return [str(one) for one in values if isinstance(one, str | int)]
+
+
+def _at(rows: Rows, values: Any, length: int) -> Any:
+    """An array with these values in these rows, and nulls in the others."""
+    places = np.full(length, -1, np.int64)
+    places[rows] = np.arange(len(rows))
+    return values.take(pa.array(places, mask=places < 0))
 
 
 def _of_field(

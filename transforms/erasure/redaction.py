@@ -1,9 +1,9 @@
 """Redaction: a subject's rows stay, and what is personal in them goes.
 
 A personal value becomes null where the file allows it; else a text becomes a keyed hash, and a
-number becomes 0. The hash is not the one by which the scrubber hides values: it would still lead
-whoever holds the key to the subject by their identity, and a later look for the subject would find
-the row.
+number becomes 0. Fields that the type does not know (``extra``) go, too. The hash is not the one by
+which the scrubber hides values: it would still lead whoever holds the key to the subject by their
+identity, and a later look for the subject would find the row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from schemas.fields import Field
 from transforms.scrub import HASH_PREFIX
-from transforms.subject_columns import members_of
+from transforms.subject_columns import EXTRA, members_of
 
 Mask = npt.NDArray[np.bool_]
 
@@ -104,8 +104,9 @@ def _zero(kind: Any) -> Any:
 
 
 def is_personal(field: Field) -> bool:
-    """Whether a field's own value is personal."""
-    return field.pii is not None or field.subject is not None
+    """Whether a field's own value is personal; of what no schema describes, nobody can tell."""
+    is_undescribed = field.system and field.name == EXTRA
+    return field.pii is not None or field.subject is not None or is_undescribed
 
 
 def holds_personal(field: Field) -> bool:

@@ -315,6 +315,14 @@ def test_redacted_values_are_hashed_where_they_must_be_something() -> None:
     assert rewritten(after, redaction=Redaction(KEY))[0].matched == 0
 
 
+def test_redaction_takes_what_the_type_did_not_know() -> None:
+    extra = [f'{{"email": "{SUBJECT}"}}', '{"email": "a@x.org"}']
+    content = file(pa.table({"extra": extra}))
+    told, after = rewritten(content, redaction=Redaction(KEY))
+    assert told.matched == 1
+    assert read(after)["extra"].to_pylist() == [None, extra[1]]
+
+
 def test_nested_values_are_redacted_in_the_subjects_rows_alone() -> None:
     people = [[{"mail": SUBJECT, "n": 1}, None], [{"mail": "b@x.org", "n": 2}]]
     kind = pa.list_(pa.struct([("mail", pa.string()), ("n", pa.int64())]))

@@ -74,6 +74,20 @@ def test_columns_that_the_rows_do_not_have_are_skipped() -> None:
     assert found(record_type(EMAIL), batch("other", ["a@x.org"], pa.string())) == []
 
 
+def test_field_that_the_type_did_not_know_is_found_among_the_extra_ones() -> None:
+    mail = {**EMAIL, "source": "eMail"}
+    extra = [None, '{"eMail": "a@x.org", "n": 1}', '{"n": "eMail"}', '{"eMail": ["b", 7, null]}']
+    rows = pa.record_batch({"extra": extra})
+    assert found(record_type(mail), rows) == [(1, "a@x.org"), (3, "b"), (3, "7")]
+    assert subject_column_names(record_type(mail), rows.schema) == ["extra"]
+
+
+def test_extra_fields_are_not_looked_at_where_the_column_is_there() -> None:
+    rows = pa.record_batch({"email": ["a@x.org"], "extra": ['{"email": "b@x.org"}']})
+    assert found(record_type(EMAIL), rows) == [(0, "a@x.org")]
+    assert subject_column_names(record_type(EMAIL), rows.schema) == ["email"]
+
+
 def test_value_counts_only_in_rows_that_meet_its_condition() -> None:
     rows = batch("address", ["a", "b", "c"], pa.string(), via=["mail", "sms", None])
     assert found(record_type(ADDRESS, VIA), rows) == [(0, "a")]
