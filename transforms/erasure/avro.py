@@ -55,7 +55,7 @@ def count_avro(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> R
     Raises ``NotAvro`` for what is none or is damaged, and ``SchemaError`` if a subject column
     cannot be read as text.
     """
-    return _told(_matches(source, record_type, matcher), redacts=False)
+    return _told(matches_in(source, record_type, matcher), redacts=False)
 
 
 def rewrite_avro(
@@ -70,7 +70,7 @@ def rewrite_avro(
     ``source`` is read twice. Nothing is written if no row matches, or if none would remain. Raises
     as ``count_avro`` does.
     """
-    matches = _matches(source, record_type, matcher)
+    matches = matches_in(source, record_type, matcher)
     told = _told(matches, redacts=redaction is not None)
     if told.matched and told.rows_after:
         source.seek(0)
@@ -83,7 +83,7 @@ def rewrite_avro(
 
 
 @dataclass(frozen=True)
-class _Matched:
+class Matched:
     """What matches in a block of so many rows: where the bytes of each such row begin and end."""
 
     rows: int
@@ -95,7 +95,8 @@ class _Matched:
         return len(self.begins)
 
 
-def _matches(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> list[_Matched]:
+def matches_in(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> list[Matched]:
+    """What matches in each block of a file. Raises as ``count_avro`` does."""
     header = read_header(source)
     rows = _Rows.of(header, record_type)
     return [
@@ -106,16 +107,16 @@ def _matches(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> lis
 
 def _matched_in(
     block: AvroBlock, codec: str, rows: _Rows, record_type: RecordType, matcher: Matcher
-) -> _Matched:
+) -> Matched:
     if not block.rows or not rows.names:
-        return _Matched(block.rows, _NOWHERE, _NOWHERE)
+        return Matched(block.rows, _NOWHERE, _NOWHERE)
     batch, ends = rows.of_block(AvroBlock(block.rows, unpacked(block.data, codec)))
     matched = np.flatnonzero(matcher.mask(record_type, batch).to_numpy(zero_copy_only=False))
     begins = np.concatenate(([0], ends[:-1]))
-    return _Matched(block.rows, begins[matched], ends[matched])
+    return Matched(block.rows, begins[matched], ends[matched])
 
 
-def _told(matches: list[_Matched], redacts: bool) -> Rewritten:
+def _told(matches: list[Matched], redacts: bool) -> Rewritten:
     rows = sum(one.rows for one in matches)
     matched = sum(one.count for one in matches)
     return Rewritten(rows, matched, rows if redacts else rows - matched)
@@ -181,7 +182,7 @@ def _reading() -> Iterator[None]:
 
 def _pieces(
     source: BinaryIO,
-    matches: list[_Matched],
+    matches: list[Matched],
     record_type: RecordType,
     redaction: Redaction | None,
 ) -> Iterator[bytes]:
@@ -208,13 +209,13 @@ class _Edit:
         schema = bare_schema(header.schema)
         return _Edit(header.codec, RowRedaction(schema, record_type.fields, redaction))
 
-    def block(self, block: AvroBlock, matched: _Matched) -> AvroBlock:
+    def block(self, block: AvroBlock, matched: Matched) -> AvroBlock:
         """The block with its matched rows taken out, or redacted."""
         content = unpacked(block.data, self.codec)
         edited = packed(b"".join(self._parts(content, matched)), self.codec)
         return AvroBlock(block.rows - (matched.count if self.redaction is None else 0), edited)
 
-    def _parts(self, content: bytes, matched: _Matched) -> Iterator[bytes]:
+    def _parts(self, content: bytes, matched: Matched) -> Iterator[bytes]:
         """The stretches between matched rows, and what stands for these."""
         start = 0
         for begin, end in zip(matched.begins.tolist(), matched.ends.tolist(), strict=True):

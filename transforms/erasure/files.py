@@ -84,7 +84,7 @@ def count_file(file: LakeFile, store: ObjectStore, search: Search) -> FileMatch:
     Raises ``Unreadable``; ``ObjectMissing`` or ``ObjectChanged`` if it is another one meanwhile.
     """
     with open_seekable(store, file.info) as stream:
-        counted: Rewritten = _guarded(
+        counted: Rewritten = guarded(
             file, lambda: _kind_of(file, stream, search, None).count(stream)
         )
     return FileMatch(
@@ -103,8 +103,8 @@ def rewrite_file(
     try:
         with open_seekable(store, file.info) as stream:
             redaction = search.redaction if mode is ErasureMode.REDACT else None
-            kind: _Kind = _guarded(file, lambda: _kind_of(file, stream, search, redaction))
-            done: Rewritten = _guarded(file, lambda: kind.rewrite(stream, Sink(writer)))
+            kind: _Kind = guarded(file, lambda: _kind_of(file, stream, search, redaction))
+            done: Rewritten = guarded(file, lambda: kind.rewrite(stream, Sink(writer)))
         if not done.matched:
             writer.abort()
             return None
@@ -120,7 +120,7 @@ def rewrite_file(
 
 def look_again(reader: SecondReader, file: LakeFile, store: ObjectStore) -> Seen:
     """What a second look sees in a file. Raises as ``count_file`` does."""
-    seen: Seen = _guarded(file, lambda: reader.look(file, store))
+    seen: Seen = guarded(file, lambda: reader.look(file, store))
     return seen
 
 
@@ -172,7 +172,7 @@ def _digest_before(file: LakeFile, store: ObjectStore) -> str:
     return digest.hexdigest()
 
 
-def _guarded(file: LakeFile, work: Callable[[], Any]) -> Any:
+def guarded(file: LakeFile, work: Callable[[], Any]) -> Any:
     """What ``work`` returns; that a file is damaged becomes an error that names it."""
     try:
         return work()
@@ -192,10 +192,10 @@ def _kind_of(
     magic = stream.read(_MAGIC)
     stream.seek(0)
     if magic == b"PAR1":
-        where = _looked_at(file, search, lambda: type_of_any(pq.read_schema(stream)))
+        where = looked_at(file, search, lambda: type_of_any(pq.read_schema(stream)))
         return _parquet(*where, redaction)
     if magic == b"Obj\x01":
-        where = _looked_at(file, search, lambda: _avro_type(stream))
+        where = looked_at(file, search, lambda: _avro_type(stream))
         return _avro(*where, redaction)
     name = file.path.lower()
     for ending in _PACKED:
@@ -205,7 +205,7 @@ def _kind_of(
     raise InputError("is neither Parquet, Avro, CSV, NDJSON nor JSON")
 
 
-def _looked_at(
+def looked_at(
     file: LakeFile, search: Search, any_type: Callable[[], RecordType]
 ) -> tuple[RecordType, Matcher]:
     """Where subjects stand in a table: as its type says, or anywhere if nobody does."""

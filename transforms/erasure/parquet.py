@@ -79,8 +79,8 @@ def count_parquet(source: BinaryIO, record_type: RecordType, matcher: Matcher) -
     Raises ``NotParquet`` for what is none or is damaged, and ``SchemaError`` if a subject column
     cannot be read as text.
     """
-    with _reading():
-        matches = _matches(source, record_type, matcher)
+    with reading():
+        matches = matches_in(source, record_type, matcher)
     return _told(matches, redacts=False)
 
 
@@ -96,8 +96,8 @@ def rewrite_parquet(
     Nothing is written if no row matches, or if none would remain. Raises as ``count_parquet`` does,
     and ``NotParquet`` also for an encrypted file, or one of a layout that Arrow cannot write.
     """
-    with _reading():
-        matches = _matches(source, record_type, matcher)
+    with reading():
+        matches = matches_in(source, record_type, matcher)
         told = _told(matches, redacts=redaction is not None)
         if told.matched and told.rows_after:
             footer = read_footer(source)
@@ -107,7 +107,8 @@ def rewrite_parquet(
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def reading() -> Iterator[None]:
+    """Have ``NotParquet`` raised for what Arrow cannot read."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -120,7 +121,7 @@ def _reading() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Matched:
+class Matched:
     """What matches in a row group of so many rows; ``mask`` is None if nothing does."""
 
     rows: int
@@ -131,7 +132,8 @@ class _Matched:
         return 0 if self.mask is None else int(self.mask.true_count)
 
 
-def _matches(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> list[_Matched]:
+def matches_in(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> list[Matched]:
+    """What matches in each row group. Call within ``reading``."""
     file = pq.ParquetFile(source, pre_buffer=False)
     names = subject_column_names(record_type, file.schema_arrow)
     return [
@@ -142,16 +144,16 @@ def _matches(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> lis
 
 def _matched_in(
     file: Any, group: int, names: list[str], record_type: RecordType, matcher: Matcher
-) -> _Matched:
+) -> Matched:
     rows = file.metadata.row_group(group).num_rows
     if not names or not rows:
-        return _Matched(rows, None)
+        return Matched(rows, None)
     batches = file.iter_batches(_BATCH_ROWS, [group], names, use_threads=False)
     mask = pa.concat_arrays([matcher.mask(record_type, batch) for batch in batches])
-    return _Matched(rows, mask if mask.true_count else None)
+    return Matched(rows, mask if mask.true_count else None)
 
 
-def _told(matches: list[_Matched], redacts: bool) -> Rewritten:
+def _told(matches: list[Matched], redacts: bool) -> Rewritten:
     rows = sum(one.rows for one in matches)
     matched = sum(one.count for one in matches)
     return Rewritten(rows, matched, rows if redacts else rows - matched)
@@ -168,9 +170,9 @@ class _Edit(Protocol):
 
     def concerns(self, column: Column, /) -> bool: ...
 
-    def apply(self, column: Column, values: Any, matched: _Matched, /) -> Any: ...
+    def apply(self, column: Column, values: Any, matched: Matched, /) -> Any: ...
 
-    def rows_after(self, matched: _Matched) -> int: ...
+    def rows_after(self, matched: Matched) -> int: ...
 
 
 class _Deletion:
@@ -179,10 +181,10 @@ class _Deletion:
     def concerns(self, _: Column) -> bool:
         return True
 
-    def apply(self, _: Column, values: Any, matched: _Matched) -> Any:
+    def apply(self, _: Column, values: Any, matched: Matched) -> Any:
         return values.filter(pc.invert(matched.mask))
 
-    def rows_after(self, matched: _Matched) -> int:
+    def rows_after(self, matched: Matched) -> int:
         return matched.rows - matched.count
 
 
@@ -198,7 +200,7 @@ class _Redaction:
     def concerns(self, column: Column) -> bool:
         return column.name.lower() in self._personal
 
-    def apply(self, column: Column, values: Any, matched: _Matched) -> Any:
+    def apply(self, column: Column, values: Any, matched: Matched) -> Any:
         field = self._personal[column.name.lower()]
         (shown,) = values.schema
         rows = np.asarray(matched.mask)
@@ -209,7 +211,7 @@ class _Redaction:
             start += len(chunk)
         return pa.table([pa.chunked_array(parts, shown.type)], schema=values.schema)
 
-    def rows_after(self, matched: _Matched) -> int:
+    def rows_after(self, matched: Matched) -> int:
         return matched.rows
 
 
@@ -228,7 +230,7 @@ class _Assembly:
         self._place = 0
         self._indexes: list[_Indexes] = []
 
-    def run(self, matches: list[_Matched]) -> None:
+    def run(self, matches: list[Matched]) -> None:
         self._write(MAGIC)
         groups = [
             self._group(group, matched, ordinal)
@@ -240,11 +242,11 @@ class _Assembly:
         footer = {**self._footer, File.ROWS: Value(I64, rows), File.GROUPS: structs(groups)}
         self._write(ending(footer))
 
-    def _remaining(self, matches: list[_Matched]) -> list[tuple[Struct, _Matched]]:
+    def _remaining(self, matches: list[Matched]) -> list[tuple[Struct, Matched]]:
         pairs = zip(groups_of(self._footer), matches, strict=True)
         return [(group, one) for group, one in pairs if self._edit.rows_after(one) or not one.count]
 
-    def _group(self, group: Struct, matched: _Matched, ordinal: int) -> Struct:
+    def _group(self, group: Struct, matched: Matched, ordinal: int) -> Struct:
         chunks = [
             chunk for column in self._columns for chunk in self._column(group, column, matched)
         ]
@@ -261,7 +263,7 @@ class _Assembly:
             told.pop(Group.SORTED_BY, None)
         return told
 
-    def _column(self, group: Struct, column: Column, matched: _Matched) -> list[Struct]:
+    def _column(self, group: Struct, column: Column, matched: Matched) -> list[Struct]:
         old = chunks_of(group)[column.first : column.first + column.leaves]
         if not matched.count or not self._edit.concerns(column):
             return [self._append(self._source, chunk) for chunk in old]
