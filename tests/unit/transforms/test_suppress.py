@@ -23,6 +23,7 @@ from stores.subject_index import holds_any
 from stores.suppression import load_suppressions, save_suppressions
 from tests.unit.transforms.batches import REGISTRY, batch, event
 from transforms.index import probes_for, stamp_of
+from transforms.index_file import index_of
 from transforms.partition import Gathering, Partitioning, Piece
 from transforms.subject_hashes import SubjectHasher
 from transforms.suppress import SubjectSieve, SubjectWriter
@@ -167,6 +168,18 @@ def test_each_file_gets_the_index_of_its_own_subjects(tmp_path: Path, fmt: FileF
     looked_for = ["A@B.c", "b@b.c", "c@b.c", "d+tag@b.c", "d@b.c"]
     assert [_may_hold(store, first, one) for one in looked_for] == [True, True] + [False] * 3
     assert [_may_hold(store, second, one) for one in looked_for] == [False, False] + [True] * 3
+
+
+@pytest.mark.parametrize("fmt", [FileFormat.PARQUET, FileFormat.AVRO])
+def test_a_set_made_of_a_file_is_that_made_as_it_was_written(
+    tmp_path: Path, fmt: FileFormat
+) -> None:
+    emails = [f"user{number}+x@b.c" for number in range(500)]
+    store, (file,), _ = _written(tmp_path, emails, Output(fmt, "snappy"))
+    assert file.index is not None
+    content = store.read(file.index.key)[file.index.offset :][: file.index.length]
+    with (tmp_path / "lake" / file.path).open("rb") as source:
+        assert index_of(file.path, source, SALE, HASHER) == content
 
 
 def test_a_suppressed_row_is_neither_in_the_file_nor_in_its_index(tmp_path: Path) -> None:
