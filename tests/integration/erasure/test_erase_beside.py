@@ -1,0 +1,71 @@
+"""Files beside the lake: contacts and tables, in folders or one by one."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from runners.erase import preview_erasure
+from schemas.erasure import FileKind
+from schemas.errors import InputMissing, UsageError
+from stores.objects import ObjectStore
+from tests.erasing import EMAIL, OTHER, Meanwhile, erase, order, put_visits, runner, site
+
+ROWS = f"id,email\n1,{EMAIL}\n2,{OTHER}\n"
+LEFT = f"id,email\n2,{OTHER}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "contacts"
+    (folder / "may").mkdir(parents=True)
+    (folder / "a.csv").write_text(ROWS)
+    (folder / "may" / "b.csv.gz").write_bytes(gzip.compress(ROWS.encode()))
+    pq.write_table(
+        pa.table({"contact.id": [1, 2], "contact.to": [EMAIL, OTHER]}), folder / "c.parquet"
+    )
+    return folder
+
+
+def test_all_files_of_a_folder_lose_the_subject(lake: ObjectStore, folder: Path) -> None:
+    made = erase(lake, also=(str(folder),)).certificate
+    assert (folder / "a.csv").read_text() == LEFT
+    assert gzip.decompress((folder / "may" / "b.csv.gz").read_bytes()).decode() == LEFT
+    assert pq.read_table(folder / "c.parquet")["contact.to"].to_pylist() == [OTHER]
+    assert {file.path for file in made.files} == {
+        str(folder / name) for name in ("a.csv", "may/b.csv.gz", "c.parquet")
+    }
+
+
+def test_one_file_alone_is_changed_if_it_is_named(lake: ObjectStore, folder: Path) -> None:
+    made = erase(lake, also=(str(folder / "a.csv"),)).certificate
+    assert [file.kind for file in made.files] == [FileKind.CONTACTS]
+    assert gzip.decompress((folder / "may" / "b.csv.gz").read_bytes()).decode() == ROWS
+
+
+def test_preview_counts_them_too(lake: ObjectStore, folder: Path) -> None:
+    put_visits(lake, "mixed", EMAIL, OTHER)
+    preview = preview_erasure(order(also=(str(folder),)), site(lake), runner())
+    assert preview.by_type == {"contacts": 3, "visit": 1}
+
+
+def test_file_that_its_owner_writes_meanwhile_is_read_anew(lake: ObjectStore, folder: Path) -> None:
+    path = folder / "a.csv"
+    by = Meanwhile(lambda: path.write_text(ROWS + f"3,{OTHER}\n"))
+    erase(lake, also=(str(path),), by=by)
+    assert path.read_text() == LEFT + f"3,{OTHER}\n"
+
+
+def test_place_that_is_not_there_is_refused(lake: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(InputMissing, match="no such file"):
+        erase(lake, also=(str(tmp_path / "nothing"),))
+
+
+def test_part_of_the_lake_is_refused(lake: ObjectStore) -> None:
+    put_visits(lake, "mixed", OTHER)
+    with pytest.raises(UsageError, match="is a part of the lake"):
+        erase(lake, also=(f"{lake.uri}/type=visit",))
