@@ -42,6 +42,15 @@ class IndexRef:
 
 
 @dataclass(frozen=True)
+class IndexedFile:
+    """A file whose subject index was made anew, while its content had this digest."""
+
+    path: str
+    sha256: str
+    index: IndexRef
+
+
+@dataclass(frozen=True)
 class SuppressionRef:
     """A list of suppressed subjects: the object, its digest, the log's entry that made it valid."""
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from schemas.delivery import ERRORS
-from schemas.erasure import FileKind
+from schemas.erasure import FileKind, IndexedFile
 from stores.log import CLOCKS_DIFFER, DeliveryLog
 from stores.log_entries import COMPACT, Commit, DataFile
 from stores.objects.port import ObjectInfo, ObjectStore
@@ -130,6 +130,15 @@ class Known:
                 self.files.pop(path, None)
             for file in commit.files:
                 self.files[file.path] = Logged(file, commit.committed_at)
+            for one in commit.indexed:
+                self._take_index(one)
+
+    def _take_index(self, indexed: IndexedFile) -> None:
+        """Of a file that has another content by now the old index stays, or none."""
+        known = self.files.get(indexed.path)
+        if known is not None and known.file.staged.sha256 == indexed.sha256:
+            file = replace(known.file, index=indexed.index)
+            self.files[indexed.path] = Logged(file, known.committed_at)
 
 
 def _lake_file(info: ObjectInfo, known: Logged | None) -> LakeFile:

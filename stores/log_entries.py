@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from schemas.delivery import Partition
-from schemas.erasure import ErasedFile, IndexRef, SuppressionRef
+from schemas.erasure import ErasedFile, IndexedFile, IndexRef, SuppressionRef
 from schemas.errors import LakeError
 from schemas.inputs import SourcePosition
 from schemas.stream_log import Streamed
@@ -29,6 +29,9 @@ ERASE = "erase"
 
 COMPACT = "compact"
 """The kind of an entry that puts files in the place of others, with the same rows."""
+
+INDEX = "index"
+"""The kind of an entry that brings subject indexes of files that are there."""
 
 SUPPRESS = "suppress"
 """The kind of an entry from which on subjects are suppressed; it has no files."""
@@ -72,7 +75,8 @@ class Commit:
 
     Of an erasure ``erased`` says what was replaced under its own name: the new content is among
     ``files``, and what had none left among ``removed``; ``erasure`` is the id that its entries
-    share. ``indexes`` hold the subject indexes of the files. ``suppressed`` begins a suppression,
+    share. ``indexes`` hold the subject indexes of the files, and ``indexed`` names files of earlier
+    entries that have got another one. ``suppressed`` begins a suppression,
     and ``knows`` is the number of the newest one that the files' writers heeded. ``cleansed`` are
     the commits out of which late rows of suppressed subjects were taken.
     """
@@ -94,6 +98,7 @@ class Commit:
     suppressed: SuppressionRef | None = None
     knows: int = 0
     cleansed: tuple[int, ...] = ()
+    indexed: tuple[IndexedFile, ...] = ()
 
     @property
     def taken(self) -> set[str]:

@@ -17,7 +17,7 @@ from transforms.subject_hashes import SubjectHasher
 HASHER = SubjectHasher(SCRUB_KEY.encode())
 
 
-def _sale(number: int, email: str) -> bytes:
+def sale(number: int, email: str) -> bytes:
     return event(
         number,
         "2026-01-02T10:00:00Z",
@@ -51,7 +51,7 @@ def test_late_rows_and_letters_of_an_erased_subject_are_counted_and_not_written(
 ) -> None:
     lake, changes = tmp_path / "lake", tmp_path / "in.ndjson"
     broken = b'{"eventName":"INSERT","dynamodb":{"NewImage":{"email":{"S":"ana@acme.example"}'
-    rows = [_sale(n, "Ana@acme.example" if n < 3 else "bob@acme.example") for n in range(5)]
+    rows = [sale(n, "Ana@acme.example" if n < 3 else "bob@acme.example") for n in range(5)]
     changes.write_bytes(b"\n".join([*rows, broken]) + b"\n")
     number = _suppress(lake, "ana@acme.example")
     done = deliver(lake, changes)

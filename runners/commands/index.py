@@ -1,0 +1,62 @@
+"""``lethe index``"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runners.commands import options as shared
+
+if TYPE_CHECKING:
+    from runners.index import IndexReport
+
+
+def command(
+    lake: shared.Lake,
+    schemas: shared.Schemas = None,
+    workers: shared.Workers = None,
+    runner: shared.Runner = "direct",
+    flink_master: shared.FlinkMaster = None,
+    spark_master: shared.SparkMaster = None,
+    worker_pool: shared.WorkerPool = None,
+) -> None:
+    """Make the subject indexes of files that have none, or none that is trusted."""
+    from config.settings import load_settings
+    from runners.choose import open_runner, runner_options
+    from runners.index import Indexing, run_indexing
+    from runners.logs import configure_logs
+    from runners.runs import recorded_run
+    from transforms.scrub import ScrubKey
+
+    settings = load_settings()
+    configure_logs(settings.log_level, form=settings.log_format)
+    count = shared.worker_count(settings, workers)
+    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    indexing = Indexing(
+        shared.build_store(settings, lake),
+        shared.build_registry(settings, schemas),
+        ScrubKey.of(shared.parameter_store(settings)),
+    )
+    with open_runner(where) as opened, recorded_run("index", settings) as run:
+        done = run_indexing(indexing, opened)
+        run.add({"indexed": done.indexed, "unreadable": done.unreadable})
+    _show(done)
+
+
+def _show(done: IndexReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    lines = [
+        ("commits", ", ".join(map(str, done.commits)) or "nothing to do"),
+        ("files", f"{done.files:,}"),
+        ("indexed", f"{done.indexed:,}"),
+        ("time", f"{done.seconds:,.2f} s"),
+    ]
+    if done.unreadable:
+        lines.insert(3, ("unreadable", f"{done.unreadable:,}"))
+    if done.left:
+        lines.insert(3, ("left", f"{done.left:,}: changed meanwhile, run again"))
+    for label, value in lines:
+        table.add_row(f"[bold]{label}[/]", value)
+    Console().print(table)

@@ -1,0 +1,103 @@
+"""The stages that make subject indexes anew, as Beam carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from schemas.delivery import Counts, summary
+from schemas.erasure import IndexedFile
+from schemas.errors import LetheError, ObjectChanged, ObjectMissing
+from schemas.registry import Registry
+from stores.lake_files import LakeFile
+from stores.log import Commit, DeliveryLog, Run
+from stores.log_entries import INDEX
+from stores.objects.port import ObjectStore, StagedObject
+from stores.objects.seekable import open_seekable
+from stores.subject_index import IndexWriter
+from transforms.index_file import index_of
+from transforms.scrub import ScrubKey
+from transforms.stages import report_metrics
+from transforms.subject_hashes import SubjectHasher
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """What making the index of any file takes."""
+
+    store: ObjectStore
+    registry: Registry
+    key: ScrubKey
+    run: Run
+
+
+class IndexFiles(beam.DoFn):
+    """Files to their indexes, staged; what cannot be read gets none, and is read when asked for."""
+
+    def __init__(self, plan: IndexPlan) -> None:
+        self._plan = plan
+
+    def setup(self) -> None:
+        self._hasher = SubjectHasher.of(self._plan.key)
+
+    def start_bundle(self) -> None:
+        self._writer = IndexWriter(self._plan.store, self._plan.run.run_id)
+
+    def process(self, file: LakeFile) -> Iterator[IndexedFile]:
+        if file.logged is None or file.type is None:
+            return
+        try:
+            with open_seekable(self._plan.store, file.info) as source:
+                record_type = self._plan.registry[file.type]
+                content = index_of(file.path, source, record_type, self._hasher)
+        except (ObjectMissing, ObjectChanged):
+            report_metrics({"left": 1})
+            return
+        except (LetheError, pa.ArrowException) as error:
+            if isinstance(error, LetheError) and error.retryable:
+                raise
+            report_metrics({"unreadable": 1})
+            return
+        yield IndexedFile(file.path, file.logged.staged.sha256, self._writer.add(content))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        window = GlobalWindow()
+        for staged in self._writer.finish():
+            yield WindowedValue(staged, window.max_timestamp(), [window])
+
+
+class CommitIndexes(beam.DoFn):
+    """All indexes as one commit; published."""
+
+    def __init__(self, plan: IndexPlan) -> None:
+        self._plan = plan
+
+    def process(self, keyed: tuple[None, Iterable[Any]]) -> Iterator[Commit]:
+        made = list(keyed[1])
+        indexed = [one for one in made if isinstance(one, IndexedFile)]
+        if indexed:
+            draft = _draft(
+                self._plan.run, indexed, [o for o in made if isinstance(o, StagedObject)]
+            )
+            yield DeliveryLog(self._plan.store).commit(self._plan.run, draft)
+
+
+def _draft(run: Run, indexed: list[IndexedFile], containers: list[StagedObject]) -> Commit:
+    return Commit(
+        number=0,
+        run_id=run.run_id,
+        kind=INDEX,
+        committed_at=datetime.now(UTC),
+        files=(),
+        sources=(),
+        counts=summary(Counts()),
+        indexes=tuple(sorted(containers, key=lambda one: one.key)),
+        indexed=tuple(sorted(indexed, key=lambda one: one.path)),
+    )
