@@ -1,0 +1,90 @@
+"""``lethe erase`` with options that make no sense: said at once, and nobody's value is repeated."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from runners.cli import build_app
+from runners.commands.erase import read_subjects
+from runners.erase_preview import Counted, MatchShareExceeded, check_share
+from schemas.erasure import FileKind, FileMatch
+from schemas.errors import LetheError, UsageError
+from tests.erasing import SECRETS
+
+SOMEBODY = "--subject=email=secret@example.com"
+
+SENSELESS: dict[str, tuple[tuple[str, ...], str]] = {
+    "nobody": ((), "who is it about?"),
+    "an unknown type": (("--subject=mail=secret@example.com",), "--subject 1: the type must be"),
+    "no address": ((SOMEBODY, "--subject=email=secret"), "--subject 2: .* is no email address"),
+    "an unknown mode": ((SOMEBODY, "--mode=forget"), "--mode 'forget': choose delete or redact"),
+    "no length of time": ((SOMEBODY, "--suppress-for=ever"), "--suppress-for 'ever'"),
+    "an unknown policy": ((SOMEBODY, "--old-versions=hide"), "--old-versions 'hide'"),
+    "two kinds of asking": ((SOMEBODY, "--preview=1"), "--preview says whose rows"),
+    "a preview that is not there": (("--preview=none",), "the lake has none of the id 'none'"),
+    "a preview elsewhere": (("--preview=../log/1",), "give the id that --dry-run has printed"),
+    "a file that is not there": (("--subjects=nowhere.txt",), "nowhere.txt: cannot be read"),
+    "a place that is not there": ((SOMEBODY, "--also=nowhere"), "--also nowhere: there is no such"),
+}
+
+
+def run(*arguments: str) -> Any:
+    return typer.main.get_command(build_app("erase"))(["erase", *arguments], standalone_mode=False)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LETHE_STATE__FOLDER", str(tmp_path / "state"))
+    for name, value in SECRETS.items():
+        monkeypatch.setenv("LETHE_" + name.upper().replace("-", "_"), value)
+
+
+@pytest.mark.parametrize("what", SENSELESS)
+def test_senseless_options_are_named(what: str, tmp_path: Path) -> None:
+    arguments, said = SENSELESS[what]
+    with pytest.raises(LetheError, match=said) as raised:
+        run("--lake", str(tmp_path / "lake"), "--workers", "1", *arguments)
+    assert "secret" not in raised.value.message
+
+
+def test_subjects_come_from_options_file_and_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "list").write_text("email=b@example.com\nemail=a@example.com\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("email=c@example.com\nnot read\n"))
+    found = read_subjects(["email=a@example.com", "-"], "list")
+    assert [one.value[0] for subject in found for one in subject] == ["a", "c", "b"]
+
+
+def test_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"email=\xff@example.com")
+    with pytest.raises(LetheError, match="list: is not in UTF-8"):
+        read_subjects([], "list")
+
+
+def test_share_may_be_reached_and_not_exceeded() -> None:
+    check_share(Counted(0, ()), 0.0)
+    with pytest.raises(MatchShareExceeded) as raised:
+        check_share(_counted(2, 100), 0.01)
+    assert raised.value.exit_status == 3
+    check_share(_counted(1, 100), 0.01)
+
+
+def _counted(matched: int, rows: int) -> Counted:
+    return Counted(rows, (FileMatch("a", FileKind.DATA, "visit", None, rows, matched),))
+
+
+def test_missing_key_is_said_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LETHE_AUDIT_KEYS")
+    monkeypatch.setenv("LETHE_PARAMETERS__SOURCE", "env")
+    with pytest.raises(UsageError, match="LETHE_AUDIT_KEYS"):
+        run("--lake", str(tmp_path / "lake"), SOMEBODY)
+    assert not (tmp_path / "lake").exists()
