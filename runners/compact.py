@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from beam_pipelines.compact import compact
 from runners.choose import PipelineRunner
 from runners.deliver import alive_run
+from runners.erase_late import LateRows
 from schemas.registry import Registry
 from stores.lake_files import lake_files
 from stores.log import Commit, DeliveryLog, Positions, new_run_id
 from stores.objects.port import ObjectStore
 from transforms.compact import CompactionRules, Merge, plan_merges
 from transforms.compact_stages import CompactionPlan
+from transforms.scrub import ScrubKey
 
 PASS_BYTES = 8 * 1024**3
 """Bytes of files put together in one commit: what is staged takes as much room again."""
@@ -44,6 +46,7 @@ class Compaction:
 
     store: ObjectStore
     registry: Registry
+    key: ScrubKey
     rules: CompactionRules
 
 
@@ -57,12 +60,15 @@ def run_compaction(compaction: Compaction, runner: PipelineRunner) -> Compaction
     log = DeliveryLog(compaction.store)
     compaction.store.check_writable()
     log.recover()
+    late = LateRows(compaction.store, compaction.key, compaction.registry)
+    late.cleanse(log.positions())
     # Known before files are listed: whoever changes one of them commits after this.
     known = log.positions()
     merges = plan_merges(lake_files(compaction.store, log), compaction.rules)
     report = CompactionReport()
     for some in passes(merges):
         report = _pass(compaction, log, known, some, runner, report)
+    late.cleanse_since(known)
     return replace(report, seconds=round(time.monotonic() - began, 3))
 
 
@@ -89,15 +95,10 @@ def _pass(
     report: CompactionReport,
 ) -> CompactionReport:
     run = log.begin(new_run_id(datetime.now(UTC)), known.number)
-    plan = CompactionPlan(compaction.store, compaction.registry, run, newest_suppression(known))
+    plan = CompactionPlan(compaction.store, compaction.registry, compaction.key, run, known.knows)
     with alive_run(log, run):
         counters = runner.run(lambda pipeline: compact(pipeline, merges, plan), len(merges))
     return _added(report, merges, log.commit_of(run), counters.get("left", 0))
-
-
-def newest_suppression(known: Positions) -> int:
-    """The number of the newest suppression, 0 if there is none."""
-    return max((ref.number for ref in known.suppressions), default=0)
 
 
 def _added(

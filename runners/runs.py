@@ -62,7 +62,8 @@ _END_WITHIN = 10.0
 """Seconds that a run's end waits for its record to be written."""
 
 _COUNTED = (
-    "read", "delivered", "dead_letters", "filtered", "parked", "inputs", "files", "bytes",
+    "read", "delivered", "dead_letters", "filtered", "suppressed", "parked", "inputs", "files",
+    "bytes",
 )  # fmt: skip
 
 _log = structlog.get_logger()

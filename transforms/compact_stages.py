@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import apache_beam as beam
 
 from schemas.delivery import Counts, summary
-from schemas.errors import ObjectChanged, ObjectMissing
+from schemas.errors import LetheError, ObjectChanged, ObjectMissing
 from schemas.registry import Registry
 from stores.log import Commit, DataFile, DeliveryLog, FilesTaken, Run
 from stores.objects.port import ObjectStore, StagedObject
+from stores.objects.seekable import open_seekable
+from stores.subject_index import IndexWriter
 from transforms.compact import Merge
+from transforms.index_file import index_of
 from transforms.merge import merge_files
+from transforms.scrub import ScrubKey
 from transforms.stages import report_metrics
+from transforms.subject_hashes import SubjectHasher
 
 COMPACT = "compact"
 """The kind of a compaction's entry in the log."""
@@ -27,6 +33,7 @@ class CompactionPlan:
 
     store: ObjectStore
     registry: Registry
+    key: ScrubKey
     run: Run
     knows: int
 
@@ -37,7 +44,7 @@ class Merged:
 
     file: DataFile
     paths: tuple[str, ...]
-    index: StagedObject | None = None
+    indexes: tuple[StagedObject, ...] = ()
 
 
 class MergeFiles(beam.DoFn):
@@ -46,14 +53,40 @@ class MergeFiles(beam.DoFn):
     def __init__(self, plan: CompactionPlan) -> None:
         self._plan = plan
 
+    def setup(self) -> None:
+        self._hasher = SubjectHasher.of(self._plan.key)
+
     def process(self, merge: Merge) -> Iterator[Merged]:
         plan = self._plan
         try:
             file = merge_files(merge, plan.store, plan.run.run_id)
+            content = self._index(merge)
         except (ObjectChanged, ObjectMissing):
             report_metrics({"left": 1})
             return
-        yield Merged(file, merge.paths)
+        if content is None:
+            yield Merged(file, merge.paths)
+            return
+        writer = IndexWriter(plan.store, plan.run.run_id)
+        indexed = replace(file, index=writer.add(content))
+        yield Merged(indexed, merge.paths, writer.finish())
+
+    def _index(self, merge: Merge) -> bytes | None:
+        """The set of the merged file; None of one in which subjects cannot be looked for."""
+        name = merge.model.partition.name
+        if name not in self._plan.registry:
+            return None
+        with ExitStack() as opened:
+            sources = (
+                opened.enter_context(open_seekable(self._plan.store, file.info))
+                for file in merge.inputs
+            )
+            try:
+                return index_of(merge.key, sources, self._plan.registry[name], self._hasher)
+            except LetheError as error:
+                if error.retryable or isinstance(error, ObjectChanged | ObjectMissing):
+                    raise
+                return None
 
 
 class CommitCompaction(beam.DoFn):
@@ -88,6 +121,6 @@ def _draft(merged: Sequence[Merged], plan: CompactionPlan) -> Commit:
         sources=(),
         counts=summary(Counts()),
         removed=tuple(sorted(path for one in merged for path in one.paths)),
-        indexes=tuple(one.index for one in merged if one.index is not None),
+        indexes=tuple(staged for one in merged for staged in one.indexes),
         knows=plan.knows,
     )

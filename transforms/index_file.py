@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import BinaryIO
 
 import numpy as np
@@ -9,25 +10,27 @@ import pyarrow as pa
 
 from schemas.fields import RecordType
 from stores.subject_index import IndexBuilder
+from transforms.avro_container import MAGIC
 from transforms.erasure.avro import count_avro
 from transforms.erasure.parquet import count_parquet
 from transforms.index import hashed_columns, hashes_of, stamp_of
 from transforms.subject_hashes import SubjectHasher
 
-_AVRO = b"Obj\x01"
 
+def index_of(
+    path: str, sources: Iterable[BinaryIO], record_type: RecordType, hasher: SubjectHasher
+) -> bytes:
+    """The set of the file at ``path``, which has the rows of ``sources``.
 
-def index_of(path: str, source: BinaryIO, record_type: RecordType, hasher: SubjectHasher) -> bytes:
-    """The set of the file at ``path``, whose content ``source`` is, at its beginning.
-
-    ``source`` can be sought in. Raises ``NotAvro``, Arrow's errors or ``SchemaError`` as counting
-    does: what cannot be read gets no set.
+    Each of them stands at its beginning and can be sought in. Raises ``NotAvro``, ``NotParquet`` or
+    ``SchemaError`` as counting does: what cannot be read gets no set.
     """
-    is_avro = source.read(len(_AVRO)) == _AVRO
-    source.seek(0)
     builder = IndexBuilder(path, stamp_of(record_type, hasher))
-    count = count_avro if is_avro else count_parquet
-    count(source, record_type, _Indexing(builder, hasher))
+    for source in sources:
+        is_avro = source.read(len(MAGIC)) == MAGIC
+        source.seek(0)
+        count = count_avro if is_avro else count_parquet
+        count(source, record_type, _Indexing(builder, hasher))
     return builder.finish()
 
 

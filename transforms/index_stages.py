@@ -56,7 +56,7 @@ class IndexFiles(beam.DoFn):
         try:
             with open_seekable(self._plan.store, file.info) as source:
                 record_type = self._plan.registry[file.type]
-                content = index_of(file.path, source, record_type, self._hasher)
+                content = index_of(file.path, [source], record_type, self._hasher)
         except (ObjectMissing, ObjectChanged):
             report_metrics({"left": 1})
             return

@@ -38,6 +38,7 @@ def command(
     from runners.logs import configure_logs
     from runners.runs import recorded_run
     from transforms.compact import CompactionRules
+    from transforms.scrub import ScrubKey
 
     settings = load_settings()
     configure_logs(settings.log_level, form=settings.log_format)
@@ -47,6 +48,7 @@ def command(
     compaction = Compaction(
         shared.build_store(settings, lake),
         shared.build_registry(settings, schemas),
+        ScrubKey.of(shared.parameter_store(settings)),
         CompactionRules(parse_size("--target-size", target_size), datetime.now(UTC) - age),
     )
     with open_runner(where) as opened, recorded_run("compact", settings) as run:

@@ -19,10 +19,18 @@ from config.settings import load_settings
 from runners.commands.options import build_registry
 from runners.compact import Compaction, CompactionReport, run_compaction
 from runners.direct import DirectRunner
+from schemas.dsr import Identity, IdentityType
+from stores.lake_files import lake_files
+from stores.log import DeliveryLog
 from stores.objects import LocalObjectStore
-from tests.e2e.harness import Lake, deliver, dying, generated, in_child, lethe
+from stores.parameters import EnvironmentParameters
+from stores.subject_index import may_hold
+from tests.e2e.harness import SCRUB_KEY, Lake, deliver, dying, generated, in_child, lethe
 from transforms.compact import CompactionRules
+from transforms.index import probes_for
 from transforms.merge import merge_files
+from transforms.scrub import ScrubKey
+from transforms.subject_hashes import SubjectHasher
 
 DELIVERIES, DAYS = 3, 2
 
@@ -30,6 +38,11 @@ DELIVERIES, DAYS = 3, 2
 @pytest.fixture(scope="module", params=["parquet", "avro"])
 def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return delivered(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(autouse=True)
+def scrub_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LETHE_SCRUB_KEY", SCRUB_KEY)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +63,9 @@ def copied(original: Path, to: Path) -> Lake:
 
 
 def compacted(lake: Lake, older: float = 0.0) -> CompactionReport:
+    key = ScrubKey.of(EnvironmentParameters())
     rules = CompactionRules(10**8, datetime.now(UTC) - timedelta(seconds=older))
-    compaction = Compaction(lake.store, build_registry(load_settings(), None), rules)
+    compaction = Compaction(lake.store, build_registry(load_settings(), None), key, rules)
     with DirectRunner(1) as runner:
         return run_compaction(compaction, runner)
 
@@ -93,6 +107,26 @@ def test_log_describes_the_merged_files(original: Path, tmp_path: Path) -> None:
     for file in newest.files:
         assert len(lake.store.read(file.path)) == file.staged.size
         assert file.rows == len(rows_of(lake, file.path))
+
+
+def suspects(lake: Lake, customer: str) -> set[str]:
+    """Files of sales that may hold this customer, by their indexes."""
+    asked = [Identity(IdentityType.CONTROLLER_CUSTOMER_ID, customer)]
+    hasher = SubjectHasher(SCRUB_KEY.encode())
+    probes = probes_for(asked, build_registry(load_settings(), None), hasher)
+    assert probes is not None
+    sales = [f for f in lake_files(lake.store, DeliveryLog(lake.store)) if f.type == "sale"]
+    return {file.path for file, may in may_hold(lake.store, sales, probes) if may}
+
+
+def test_merged_files_have_an_index_of_their_subjects(original: Path, tmp_path: Path) -> None:
+    lake = copied(original, tmp_path)
+    compacted(lake)
+    merged = {file.path for file in lake.commits()[-1].files if "type=sale" in file.path}
+    assert merged
+    assert not merged & suspects(lake, "nobody")
+    for path in merged:
+        assert path in suspects(lake, rows_of(lake, path)[0]["user_id"])
 
 
 def test_second_compaction_finds_nothing_to_do(of_parquet: Path, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_a_set_made_of_a_file_is_that_made_as_it_was_written(
     assert file.index is not None
     content = store.read(file.index.key)[file.index.offset :][: file.index.length]
     with (tmp_path / "lake" / file.path).open("rb") as source:
-        assert index_of(file.path, source, SALE, HASHER) == content
+        assert index_of(file.path, [source], SALE, HASHER) == content
 
 
 def test_a_suppressed_row_is_neither_in_the_file_nor_in_its_index(tmp_path: Path) -> None:
