@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 import numpy as np
 import structlog
 
-from runners.deliver import alive_run
+from runners.alive import alive_run
 from runners.erase_passes import commit_erased
 from schemas.erasure import ErasureMode, FileKind, Suppressed
-from schemas.errors import LakeError, ObjectChanged, ObjectMissing
+from schemas.errors import ObjectChanged, ObjectMissing
 from schemas.registry import Registry
 from stores.lake_files import Known, LakeFile, Logged
-from stores.log import DataFile, DeliveryLog, Positions, new_run_id
+from stores.log import Commit, DataFile, DeliveryLog, Positions, new_run_id
 from stores.objects.port import ObjectInfo, ObjectStore
 from stores.positions import Cleanliness
 from stores.subject_index import Probes, may_hold
@@ -38,6 +38,11 @@ _ATTEMPTS = 3
 """How often it is tried before it is left to whoever comes next."""
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Clean:
+    """A file without late rows."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class LateRows:
                 break
             rows += self._attempt(known)
             known = DeliveryLog(self.store).positions()
+        if known.owed:
+            _log.warning("late rows are left to the next run", commits=len(known.owed))
         return rows
 
     def cleanse_since(self, known: Positions) -> int:
@@ -70,37 +77,39 @@ class LateRows:
         return self.cleanse(now)
 
     def _attempt(self, known: Cleanliness | Positions) -> int:
+        """Look once; only if every file could be looked into, nothing is owed any more."""
         log = DeliveryLog(self.store)
         number = log.last_number()
         suppressed = load_suppressions(self.store, known.suppressions, datetime.now(UTC))
         files = list(_files_of(self.store, log, known.owed))
         run = log.begin(new_run_id(datetime.now(UTC)), number)
         with alive_run(log, run):
-            erased = self._erased(files, suppressed, run.run_id)
-            commit = commit_erased(log, run, erased, "", known.owed)
+            made = self._rewritten(files, suppressed, run.run_id)
+            erased = [one for one in made if isinstance(one, Erased)]
+            is_complete = None not in made
+            commit = commit_erased(log, run, erased, "", known.owed if is_complete else ())
         rows = 0 if commit is None else sum(file.matched for file in commit.erased)
-        _log.info("took out late rows of suppressed subjects", rows=rows, files=len(files))
+        _log.info("looked for late rows of suppressed subjects", rows=rows, files=len(files))
         return rows
 
-    def _erased(
+    def _rewritten(
         self, files: Sequence[LakeFile], suppressed: tuple[Suppressed, ...], run_id: str
-    ) -> list[Erased]:
+    ) -> list[Erased | Clean | None]:
         if not suppressed:
             return []
         search = WantedByHash(self.key, self.registry, suppressed).search()
-        found = [
-            self._rewritten(file, search, run_id) for file in self._suspects(files, suppressed)
-        ]
-        return [one for one in found if one is not None]
+        return [self._file(file, search, run_id) for file in self._suspects(files, suppressed)]
 
-    def _rewritten(self, file: LakeFile, search: Search, run_id: str) -> Erased | None:
+    def _file(self, file: LakeFile, search: Search, run_id: str) -> Erased | Clean | None:
+        """What takes a file's place; None if nobody can tell what is in it now."""
         try:
-            return rewrite_file(file, self.store, run_id, search, ErasureMode.DELETE)
+            made = rewrite_file(file, self.store, run_id, search, ErasureMode.DELETE)
         except (ObjectMissing, ObjectChanged):
-            return None  # whoever has taken it is in the log, and the entry is refused
-        except Unreadable as error:
-            _log.error("late rows may be left in a file that cannot be read", file=file.path)
-            raise LakeError(error.message) from error
+            return None
+        except Unreadable:
+            _log.error("late rows may be in a file that cannot be read", file=file.path)
+            return None
+        return made or Clean()
 
     def _suspects(
         self, files: Iterable[LakeFile], suppressed: Iterable[Suppressed]
@@ -114,6 +123,13 @@ class LateRows:
         return (file for file, is_suspect in asked if is_suspect)
 
 
+def _publish(log: DeliveryLog, commit: Commit) -> None:
+    try:
+        log.publish(commit)
+    except ObjectMissing:
+        _log.warning("others have put something in the place of a committed file")
+
+
 def _files_of(store: ObjectStore, log: DeliveryLog, owed: tuple[int, ...]) -> Iterator[LakeFile]:
     """The files that some commits brought and that are still there, as the log has them now."""
     known, brought = Known(), dict[str, DataFile]()
@@ -121,7 +137,7 @@ def _files_of(store: ObjectStore, log: DeliveryLog, owed: tuple[int, ...]) -> It
         known.take([commit])
         if commit.number in owed:
             # Whoever made it may not have got to that, and what is not visible is not searched.
-            log.publish(commit)
+            _publish(log, commit)
             brought.update((file.path, file) for file in commit.files)
     for path, file in brought.items():
         info = store.head(path)

@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 from runners.choose import PipelineRunner
 from runners.direct import DirectRunner
 from runners.erase import ErasureDone, ErasureOrder, ErasureSite, run_erasure
+from schemas.delivery import Counts, Partition, summary
 from schemas.dsr import Identity, IdentityType
 from schemas.registry import build_record_type, load_registry
 from stores.audit_keys import audit_keys
+from stores.log import Commit, DataFile, DeliveryLog
 from stores.objects.port import ObjectStore
 from stores.parameters import ParameterStore
 from stores.subjects import Subjects
@@ -126,3 +128,18 @@ def emails_in(store: ObjectStore, key: str) -> list[str | None]:
 def paths(store: ObjectStore) -> list[str]:
     """The files that a reader of the lake sees."""
     return [info.key for info in store.list() if not info.key.startswith("_")]
+
+
+def deliver(store: ObjectStore, name: str, *emails: str, knows: int = 0) -> Commit:
+    """A delivery of one file of visits."""
+    log = DeliveryLog(store)
+    run = log.begin(f"run-{name}", log.last_number())
+    writer = store.stage(f"type=visit/date=2026-01-03/{name}.parquet", run.run_id)
+    writer.write(parquet_of(emails))
+    staged = writer.close()
+    partition = Partition("visit", "2026-01-03")
+    file = DataFile(partition, "parquet", "snappy", len(emails), None, None, None, staged)
+    now, nothing = datetime.now(UTC), summary(Counts())
+    made = log.commit(run, Commit(0, run.run_id, "deliver", now, (file,), (), nothing, knows=knows))
+    log.finish(run)
+    return made

@@ -208,10 +208,10 @@ class GatherAndWrite(beam.DoFn):
         self._counts.add(counts)
         if self._lake is not None:
             for made in self._written(pieces, self._lake):
-                yield _in_global_window(made)
+                yield in_global_window(made)
         self._gathering.clear()
         report_metrics(summary(self._counts))
-        yield beam.pvalue.TaggedOutput(ACCOUNTS, _in_global_window(self._counts))
+        yield beam.pvalue.TaggedOutput(ACCOUNTS, in_global_window(self._counts))
 
     def _written(
         self, pieces: dict[Partition, list[Piece]], lake: LakeWriter
@@ -291,6 +291,6 @@ def report_metrics(counts: Mapping[str, Any]) -> None:
             Metrics.counter(NAMESPACE, name).inc(value)
 
 
-def _in_global_window(value: Any) -> WindowedValue:
+def in_global_window(value: Any) -> WindowedValue:
     window = GlobalWindow()
     return WindowedValue(value, window.max_timestamp(), [window])

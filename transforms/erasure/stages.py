@@ -7,15 +7,18 @@ much is too much for counters, and whoever started the pipeline may be on anothe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import apache_beam as beam
 import msgspec
+from apache_beam.utils.windowed_value import WindowedValue
 
 from schemas.erasure import ErasureMode, FileMatch
 from schemas.errors import ObjectChanged, ObjectMissing
 from stores.lake_files import LakeFile
+from stores.objects.local import LocalObjectStore
 from stores.objects.port import ObjectStore
 from transforms.erasure.files import (
     Erased,
@@ -27,6 +30,10 @@ from transforms.erasure.files import (
 )
 from transforms.erasure.search import Search
 from transforms.erasure.second_look import SecondLook, Seen
+from transforms.stages import in_global_window
+
+_AT_ONCE = 4
+"""Files of one worker that are dealt with side by side: each holds a column of a row group."""
 
 
 class Sought(Protocol):
@@ -84,30 +91,57 @@ class FindingsObject:
         return msgspec.json.decode(content, type=Findings)
 
 
-class CountMatches(beam.DoFn):
+class _EachFile(beam.DoFn):
+    """Does something with each file of a bundle; several side by side where the store is far."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def start_bundle(self) -> None:
+        self._files: list[LakeFile] = []
+
+    def process(self, file: LakeFile) -> None:
+        self._files.append(file)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        at_once = 1 if isinstance(self._store, LocalObjectStore) else _AT_ONCE
+        with ThreadPoolExecutor(at_once) as pool:
+            for found in pool.map(self._found, self._files):
+                if found is not None:
+                    yield in_global_window(found)
+
+    def _found(self, file: LakeFile) -> Any:
+        try:
+            return self._work(file)
+        except (ObjectMissing, ObjectChanged):
+            return Gone(file.path)
+        except Unreadable as error:
+            return Unread(file.path, error.message.removeprefix(f"{file.path}: "))
+
+    def _work(self, file: LakeFile) -> Any:
+        """What is found in a file, or made of it; None if there is nothing to say."""
+        raise NotImplementedError
+
+
+class CountMatches(_EachFile):
     """Files to how many of their rows are the subjects'."""
 
     def __init__(self, store: ObjectStore, sought: Sought) -> None:
-        self._store = store
+        super().__init__(store)
         self._sought = sought
 
     def setup(self) -> None:
         self._search = self._sought.search()
 
-    def process(self, file: LakeFile) -> Iterator[FileMatch | Unread | Gone]:
-        try:
-            yield count_file(file, self._store, self._search)
-        except (ObjectMissing, ObjectChanged):
-            yield Gone(file.path)
-        except Unreadable as error:
-            yield _unread(file, error)
+    def _work(self, file: LakeFile) -> FileMatch:
+        return count_file(file, self._store, self._search)
 
 
-class RewriteFiles(beam.DoFn):
+class RewriteFiles(_EachFile):
     """Files to what is staged to take their place; nothing is said of one that is clean."""
 
     def __init__(self, store: ObjectStore, run_id: str, sought: Sought, mode: ErasureMode) -> None:
-        self._store = store
+        super().__init__(store)
         self._run_id = run_id
         self._sought = sought
         self._mode = mode
@@ -115,35 +149,22 @@ class RewriteFiles(beam.DoFn):
     def setup(self) -> None:
         self._search = self._sought.search()
 
-    def process(self, file: LakeFile) -> Iterator[Erased | Unread | Gone]:
-        try:
-            done = rewrite_file(file, self._store, self._run_id, self._search, self._mode)
-        except (ObjectMissing, ObjectChanged):
-            yield Gone(file.path)
-        except Unreadable as error:
-            yield _unread(file, error)
-        else:
-            if done is not None:
-                yield done
+    def _work(self, file: LakeFile) -> Erased | None:
+        return rewrite_file(file, self._store, self._run_id, self._search, self._mode)
 
 
-class LookAgain(beam.DoFn):
+class LookAgain(_EachFile):
     """Files to what a second look sees in them."""
 
     def __init__(self, store: ObjectStore, sought: SecondLook) -> None:
-        self._store = store
+        super().__init__(store)
         self._sought = sought
 
     def setup(self) -> None:
         self._reader = self._sought.open()
 
-    def process(self, file: LakeFile) -> Iterator[Seen | Unread | Gone]:
-        try:
-            yield look_again(self._reader, file, self._store)
-        except (ObjectMissing, ObjectChanged):
-            yield Gone(file.path)
-        except Unreadable as error:
-            yield _unread(file, error)
+    def _work(self, file: LakeFile) -> Seen:
+        return look_again(self._reader, file, self._store)
 
 
 class KeepFindings(beam.DoFn):
@@ -154,7 +175,3 @@ class KeepFindings(beam.DoFn):
 
     def process(self, keyed: tuple[None, Iterable[Any]]) -> None:
         self._into.write(Findings.of(keyed[1]))
-
-
-def _unread(file: LakeFile, error: Unreadable) -> Unread:
-    return Unread(file.path, error.message.removeprefix(f"{file.path}: "))

@@ -3,52 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from runners.erase import approved, preview_erasure, run_erasure
-from runners.erase_late import LateRows
 from runners.erase_preview import MatchShareExceeded
-from schemas.delivery import Counts, Partition, summary
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import ErasureMode
 from schemas.errors import UsageError
 from stores.erasure_certificates import decode_certificate, encode_certificate
 from stores.erasures import ErasureRecord, keep_record
-from stores.log import Commit, DataFile, DeliveryLog, Owner
+from stores.log import Commit, DeliveryLog, Owner
 from stores.objects import ObjectStore
 from stores.previews import PREVIEWS, load_preview
 from tests.erasing import (
     EMAIL,
     OTHER,
     Meanwhile,
+    deliver,
     emails_in,
     erase,
     order,
-    parquet_of,
     paths,
     put_visits,
     runner,
     site,
 )
-
-
-def deliver(store: ObjectStore, name: str, *emails: str, knows: int = 0) -> Commit:
-    """A delivery of one file of visits."""
-    log = DeliveryLog(store)
-    run = log.begin(f"run-{name}", log.last_number())
-    writer = store.stage(f"type=visit/date=2026-01-03/{name}.parquet", run.run_id)
-    writer.write(parquet_of(emails))
-    staged = writer.close()
-    partition = Partition("visit", "2026-01-03")
-    file = DataFile(partition, "parquet", "snappy", len(emails), None, None, None, staged)
-    now, nothing = datetime.now(UTC), summary(Counts())
-    made = log.commit(run, Commit(0, run.run_id, "deliver", now, (file,), (), nothing, knows=knows))
-    log.finish(run)
-    return made
 
 
 def test_rows_of_the_subject_leave_and_others_stay(store: ObjectStore) -> None:
@@ -60,21 +43,21 @@ def test_rows_of_the_subject_leave_and_others_stay(store: ObjectStore) -> None:
     assert store.read(clean) == before
 
 
-def test_file_of_nobody_else_is_removed(store: ObjectStore) -> None:
-    key = put_visits(store, "hers", EMAIL, EMAIL)
-    done = erase(store)
-    assert key not in paths(store)
+def test_file_of_nobody_else_is_removed(lake: ObjectStore) -> None:
+    key = put_visits(lake, "hers", EMAIL, EMAIL)
+    done = erase(lake)
+    assert key not in paths(lake)
     assert done.certificate.files[0].sha256_after is None
 
 
-def test_certificate_says_what_was_done(store: ObjectStore) -> None:
-    key = put_visits(store, "mixed", EMAIL, OTHER, OTHER)
-    before = hashlib.sha256(store.read(key)).hexdigest()
-    made = erase(store).certificate
+def test_certificate_says_what_was_done(lake: ObjectStore) -> None:
+    key = put_visits(lake, "mixed", EMAIL, OTHER, OTHER)
+    before = hashlib.sha256(lake.read(key)).hexdigest()
+    made = erase(lake).certificate
     (file,) = made.files
     assert (made.rows_before, made.matched, made.rows_after, made.verified_rows) == (3, 1, 2, 2)
     assert (file.path, file.sha256_before) == (key, before)
-    assert file.sha256_after == hashlib.sha256(store.read(key)).hexdigest()
+    assert file.sha256_after == hashlib.sha256(lake.read(key)).hexdigest()
 
 
 def test_certificate_is_kept_signed_and_names_nobody(lake: ObjectStore) -> None:
@@ -145,15 +128,15 @@ def test_too_large_a_share_is_refused_and_nothing_changed(lake: ObjectStore) -> 
     assert DeliveryLog(lake).last_number() == 0
 
 
-def test_preview_counts_and_changes_nothing(store: ObjectStore) -> None:
-    put_visits(store, "mixed", EMAIL, OTHER, EMAIL)
-    store.put("errors/date=2026-01-05/a.ndjson", f'{{"to": "{EMAIL}"}}\n'.encode())
-    before = {path: store.read(path) for path in paths(store)}
-    preview = preview_erasure(order(), site(store), runner())
+def test_preview_counts_and_changes_nothing(lake: ObjectStore) -> None:
+    put_visits(lake, "mixed", EMAIL, OTHER, EMAIL)
+    lake.put("errors/date=2026-01-05/a.ndjson", f'{{"to": "{EMAIL}"}}\n'.encode())
+    before = {path: lake.read(path) for path in paths(lake)}
+    preview = preview_erasure(order(), site(lake), runner())
     assert (preview.matched, preview.rows) == (3, 4)
     assert preview.by_type == {"dead_letters": 1, "visit": 2}
     assert preview.by_date == {"2026-01-02": 2, "2026-01-05": 1}
-    assert {path: store.read(path) for path in paths(store)} == before
+    assert {path: lake.read(path) for path in paths(lake)} == before
 
 
 def test_approved_preview_is_run_whatever_its_share(lake: ObjectStore) -> None:
@@ -182,31 +165,11 @@ def test_previews_of_the_subjects_are_removed(lake: ObjectStore) -> None:
     assert [info.key for info in lake.list(PREVIEWS)] == [f"{PREVIEWS}{others.id}.json"]
 
 
-def test_erasing_again_finds_nothing(store: ObjectStore) -> None:
-    put_visits(store, "mixed", EMAIL, OTHER)
-    erase(store)
-    made = erase(store).certificate
-    assert (made.files, made.matched, made.entries) == ((), 0, ())
-
-
-def test_late_rows_leave_once_their_delivery_looks(store: ObjectStore) -> None:
-    erase(store)
-    known = DeliveryLog(store).positions()
-    made = deliver(store, "late", EMAIL, OTHER, knows=0)
-    here = site(store)
-    assert LateRows(store, here.scrub_key, here.registry).cleanse_since(known) == 1
-    assert emails_in(store, made.files[0].path) == [OTHER]
-    assert DeliveryLog(store).positions().owed == ()
-
-
-def test_delivery_that_knows_owes_no_look(lake: ObjectStore) -> None:
+def test_erasing_again_finds_nothing(lake: ObjectStore) -> None:
+    put_visits(lake, "mixed", EMAIL, OTHER)
     erase(lake)
-    known = DeliveryLog(lake).positions()
-    deliver(lake, "new", OTHER, knows=known.knows)
-    here = site(lake)
-    number = DeliveryLog(lake).last_number()
-    assert LateRows(lake, here.scrub_key, here.registry).cleanse_since(known) == 0
-    assert DeliveryLog(lake).last_number() == number
+    made = erase(lake).certificate
+    assert (made.files, made.matched, made.entries) == ((), 0, ())
 
 
 def test_delivery_under_way_is_named_if_it_does_not_end(lake: ObjectStore) -> None:
