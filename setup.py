@@ -19,6 +19,7 @@ INSTALL_REQUIRES = [
     "pyarrow>=25,<26",
     "pydantic-settings>=2.16,<3",
     "pydantic>=2.14,<3",
+    "pyrage>=1.4,<2",
     "pyyaml>=6,<7",
     "rich>=15,<16",
     "sqlalchemy>=2.1,<2.2",

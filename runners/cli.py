@@ -17,7 +17,7 @@ from schemas.errors import LetheError
 COMMANDS = (
     "generate", "deliver", "replay", "log", "schemas", "schedule", "runs", "engine", "enrich",
     "mock-api", "mock-processor", "job", "serve", "token", "dsr", "audit", "compact", "erase",
-    "verify-erasure", "index",
+    "verify-erasure", "index", "export",
 )  # fmt: skip
 
 HIDDEN = frozenset({"job"})

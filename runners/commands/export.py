@@ -1,0 +1,181 @@
+"""``lethe export`` and ``lethe export sweep``"""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runners.commands import options as shared
+from runners.commands.erase import INCOMPLETE, STANDARD_INPUT, PlusAddressing, read_subjects
+
+if TYPE_CHECKING:
+    from runners.export import ExportDone
+    from schemas.dsr import Identity
+    from schemas.export import ExportFormat
+    from transforms.export.encryption import Encryption
+
+app = typer.Typer(help="Gather a subject's rows in one archive.", invoke_without_command=True)
+
+Out = Annotated[
+    str | None, typer.Option("--out", help="Where archives go: a folder or s3://BUCKET/PREFIX.")
+]
+
+
+@app.callback()
+def command(
+    context: typer.Context,
+    lake: Annotated[
+        str | None, typer.Option("--lake", help="The lake: a folder or s3://BUCKET/PREFIX.")
+    ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            "--subject",
+            metavar="TYPE=VALUE",
+            help="email=ana@example.com[,TYPE=VALUE]; - reads it from standard input.",
+        ),
+    ] = None,
+    out: Out = None,
+    form: Annotated[str, typer.Option("--format", help="json, ndjson or csv.")] = "json",
+    expires: Annotated[
+        str, typer.Option("--expires", help="Keep the archive so long, and its link: 7d.")
+    ] = "7d",
+    encrypt_to: Annotated[
+        str | None,
+        typer.Option("--encrypt-to", metavar="KEY", help="Encrypt to a public key of age: age1..."),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--passphrase-file", metavar="FILE", help="Encrypt by the passphrase in this file."
+        ),
+    ] = None,
+    plus_addressing: PlusAddressing = False,
+    schemas: shared.Schemas = None,
+    workers: shared.Workers = None,
+    runner: shared.Runner = "direct",
+    flink_master: shared.FlinkMaster = None,
+    spark_master: shared.SparkMaster = None,
+    worker_pool: shared.WorkerPool = None,
+) -> None:
+    """Gather a subject's rows in one archive, which is removed when it expires."""
+    if context.invoked_subcommand is not None:
+        return
+    from config.settings import load_settings
+    from runners.choose import open_runner, runner_options
+    from runners.erase_order import open_site
+    from runners.export import ExportOrder, run_export
+    from runners.logs import configure_logs
+    from runners.runs import recorded_run
+
+    settings = load_settings()
+    configure_logs(settings.log_level, form=settings.log_format)
+    order = ExportOrder(
+        identities=_identities(_given("--subject", subject)),
+        out=_given("--out", out),
+        form=_format(form),
+        expires=timedelta(seconds=shared.parse_duration("--expires", expires) or 0),
+        encryption=_encryption(encrypt_to, passphrase_file),
+        plus_addressing=plus_addressing,
+    )
+    site = open_site(_given("--lake", lake), settings, schemas)
+    count = shared.worker_count(settings, workers)
+    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    with open_runner(where) as opened, recorded_run("export", settings) as run:
+        done = run_export(order, site, opened)
+        run.add({"rows": done.record.rows})
+        _tell_audit_log(done)
+    _show(done)
+
+
+@app.command("sweep")
+def sweep(out: Out = None) -> None:
+    """Remove archives that have expired, and beginnings of such that were never finished."""
+    from datetime import UTC, datetime
+
+    from config.settings import load_settings
+    from stores.exports import sweep_archives
+
+    store = shared.build_store(load_settings(), _given("--out", out))
+    swept = sweep_archives(store, datetime.now(UTC))
+    typer.echo(f"removed      {swept.archives:,} archives, {swept.beginnings:,} beginnings")
+
+
+def _given(option: str, value: str | None) -> str:
+    from schemas.errors import UsageError
+
+    if value is None:
+        raise UsageError(f"{option} is missing: see lethe export --help")
+    return value
+
+
+def _identities(subject: str) -> tuple[Identity, ...]:
+    (found,) = read_subjects([subject], None)
+    return found
+
+
+def _format(name: str) -> ExportFormat:
+    from schemas.errors import UsageError
+    from schemas.export import ExportFormat
+
+    if name not in set(ExportFormat):
+        raise UsageError(f"--format {name!r}: choose json, ndjson or csv")
+    return ExportFormat(name)
+
+
+def _encryption(key: str | None, passphrase_file: Path | None) -> Encryption:
+    from schemas.errors import UsageError
+    from transforms.export.encryption import Passphrase, Plain, Recipient
+
+    if key is not None and passphrase_file is not None:
+        raise UsageError("--encrypt-to and --passphrase-file exclude each other: give one")
+    if key is not None:
+        return Recipient(key)
+    return Plain() if passphrase_file is None else Passphrase(_first_line(passphrase_file))
+
+
+def _first_line(path: Path) -> str:
+    from schemas.errors import InputError
+
+    if str(path) == STANDARD_INPUT:
+        return sys.stdin.readline().rstrip("\r\n")
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return lines.readline().rstrip("\r\n")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not in UTF-8: convert it") from None
+
+
+def _tell_audit_log(done: ExportDone) -> None:
+    from runners.commands.runs import opened_state
+    from runners.export import exported
+
+    with opened_state() as state:
+        state.audit.append(exported(done.record, "cli"))
+
+
+def _show(done: ExportDone) -> None:
+    """Say what was made; exit with 4 if some files could not be looked into."""
+    record = done.record
+    by_type = ", ".join(f"{rows:,} {kind}" for kind, rows in sorted(record.by_type.items()))
+    lines = [
+        ("export", record.id),
+        ("rows", f"{record.rows:,} ({by_type})" if by_type else "0: nothing was found"),
+        ("archive", f"{record.address} ({record.size:,} bytes)"),
+        ("sha256", record.sha256),
+        ("expires", f"{record.expires_at:%Y-%m-%d %H:%M} UTC"),
+        ("time", f"{done.seconds:,.2f} s"),
+    ]
+    if done.link is not None:
+        lines.append(("link", done.link))
+    for label, value in lines:
+        typer.echo(f"{label:<13}{value}")
+    if not done.is_complete:
+        typer.echo(f"not looked into: {record.unread:,} files: index.json says which", err=True)
+        raise typer.Exit(INCOMPLETE)

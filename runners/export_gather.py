@@ -1,0 +1,126 @@
+"""Gathering for an export: all rows of the subject that the lake has at one moment, each once.
+
+A compaction takes rows from some files to others, and an erasure replaces files. Files are listed
+when none of these is about to put its work in place; and if one has done so before all was read,
+all is read anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+import structlog
+
+from beam_pipelines.export import gather_rows
+from runners.choose import PipelineRunner
+from runners.erase_order import ErasureSite
+from schemas.dsr import Identity
+from schemas.errors import LakeError, ObjectMissing
+from stores.exports import parts_prefix, remove_parts
+from stores.lake_files import LakeFile, lake_files
+from stores.log import RUNS, STREAM, DeliveryLog, Run
+from stores.log_entries import REPLACING, decode_as
+from stores.subject_index import may_hold
+from transforms.erasure.search import Wanted
+from transforms.export.parts import PartsArea
+from transforms.export.stages import Haul, HaulObject
+from transforms.index import probes_for
+from transforms.subject_hashes import SubjectHasher
+
+_ATTEMPTS = 5
+_POLL = 0.5
+_PATIENCE = 120.0
+"""Seconds that a compaction or an erasure is waited for that is putting its work in place."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """What was gathered, where it lies, and the newest entry of the log that it heeds."""
+
+    haul: Haul
+    area: PartsArea
+    log_number: int
+
+
+def gather(
+    export_id: str,
+    identities: tuple[Identity, ...],
+    plus_addressing: bool,
+    site: ErasureSite,
+    runner: PipelineRunner,
+) -> Gathering:
+    """Gather the rows of whoever has one of these identities into parts in the lake.
+
+    Raises ``LakeError`` if erasures and compactions never leave the lake alone for long enough.
+    """
+    wanted = Wanted(site.scrub_key, site.registry, identities, plus_addressing)
+    log = DeliveryLog(site.store)
+    for _ in range(_ATTEMPTS):
+        number, files = _settled(log, site)
+        area = PartsArea.new(site.store, parts_prefix(export_id))
+        haul = _haul(_suspects(files, wanted, site), wanted, area, runner)
+        if not haul.gone and not _is_replaced(log, number, {file.path for file in files}):
+            return Gathering(haul, area, number)
+        _log.info("gathering again: the lake was compacted or erased from meanwhile")
+        remove_parts(site.store, export_id)
+    raise LakeError("erasures or compactions have changed the lake all the time: export later")
+
+
+def _settled(log: DeliveryLog, site: ErasureSite) -> tuple[int, list[LakeFile]]:
+    """The lake's files while nobody is putting others in their place, and the log's number then."""
+    until = time.monotonic() + _PATIENCE
+    log.recover()
+    number = log.last_number()
+    while _is_being_replaced(log, site):
+        if time.monotonic() > until:
+            raise LakeError("an erasure or a compaction takes long to end: export later")
+        time.sleep(_POLL)
+        log.recover()
+        number = log.last_number()
+    return number, list(lake_files(site.store, log))
+
+
+def _is_being_replaced(log: DeliveryLog, site: ErasureSite) -> bool:
+    """Whether what an erasure or a compaction has committed may not all be in its place yet."""
+    for info in list(site.store.list(RUNS)):
+        try:
+            run: Run = decode_as(Run, info.key, site.store.read(info.key))
+        except ObjectMissing:
+            continue
+        commit = None if run.kind == STREAM else log.commit_of(run)
+        if commit is not None and commit.kind in REPLACING:
+            return True
+    return False
+
+
+def _is_replaced(log: DeliveryLog, number: int, paths: Set[str]) -> bool:
+    return any(
+        commit.kind in REPLACING and not commit.taken.isdisjoint(paths)
+        for commit in log.following(number)
+    )
+
+
+def _suspects(files: Sequence[LakeFile], wanted: Wanted, site: ErasureSite) -> list[LakeFile]:
+    """Those that have to be read, the largest first."""
+    hasher = SubjectHasher.of(site.scrub_key, wanted.plus_addressing)
+    probes = probes_for(wanted.identities, site.registry, hasher)
+    if probes is None:
+        asked = ((file, True) for file in files)
+        found = [file for file, _ in asked]
+    else:
+        found = [file for file, is_one in may_hold(site.store, files, probes) if is_one]
+    return sorted(found, key=lambda file: (-file.info.size, file.path))
+
+
+def _haul(
+    files: Sequence[LakeFile], wanted: Wanted, area: PartsArea, runner: PipelineRunner
+) -> Haul:
+    if not files:
+        return Haul()
+    into = HaulObject(area)
+    runner.run(lambda pipeline: gather_rows(pipeline, files, wanted, into), len(files))
+    return into.take()
