@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from beam_pipelines.compact import compact
+from runners.alive import alive_run
 from runners.choose import PipelineRunner
-from runners.deliver import alive_run
 from runners.erase_late import LateRows
 from schemas.registry import Registry
 from stores.lake_files import lake_files
@@ -68,7 +68,7 @@ def run_compaction(compaction: Compaction, runner: PipelineRunner) -> Compaction
     report = CompactionReport()
     for some in passes(merges):
         report = _pass(compaction, log, known, some, runner, report)
-    late.cleanse_since(known)
+    late.cleanse(log.cleanliness_since(known))
     return replace(report, seconds=round(time.monotonic() - began, 3))
 
 

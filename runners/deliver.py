@@ -18,10 +18,11 @@ import xxhash
 from rich.console import Console
 
 from beam_pipelines.deliver import Destination, Rules, Sources, deliver, survey
+from runners.alive import alive_run
 from runners.choose import PipelineRunner
 from runners.plan import Plan, plan_delivery
 from runners.plan_streams import StreamInput, with_streams
-from runners.progress import beside, shown_progress
+from runners.progress import shown_progress
 from runners.report import Report
 from schemas.errors import LetheError, StoreError
 from stores.inputs import InputOpener
@@ -31,9 +32,6 @@ from stores.objects.port import ObjectStore
 from transforms.shards import OnGap
 from transforms.stages import CommitPlan
 from transforms.write import Output
-
-HEARTBEAT_EVERY = 60.0
-"""Seconds between the signs of life that a run gives to other machines."""
 
 _log = structlog.get_logger()
 
@@ -107,10 +105,13 @@ def take_out_late_rows(delivery: Delivery, known: Positions) -> None:
 
     ``known`` is how the log stood before. Whoever was killed before this leaves it to the next run.
     """
-    from runners.erase_late import LateRows  # which keeps its run alive as a delivery does
+    now = DeliveryLog(delivery.store).cleanliness_since(known)
+    if not now.owed:
+        return
+    from runners.erase_late import LateRows  # which takes its time to load, and is seldom needed
 
     rules = delivery.rules
-    LateRows(delivery.store, rules.scrub_key, rules.registry).cleanse_since(known)
+    LateRows(delivery.store, rules.scrub_key, rules.registry).cleanse(now)
 
 
 def _deliver(
@@ -177,22 +178,6 @@ def _survey_folder(delivery: Delivery) -> Iterator[Path]:
 
 
 @contextmanager
-def alive_run(log: DeliveryLog, run: Run) -> Iterator[None]:
-    """Give signs of life; at the end publish what was committed, or clear what was staged."""
-    try:
-        with _heartbeat(log, run):
-            yield
-    except Exception:
-        log.finish(run)
-        raise
-    except BaseException:
-        # Interrupted from outside: a worker may still be about to commit.
-        log.abandon(run)
-        raise
-    log.finish(run)
-
-
-@contextmanager
 def work_folder(delivery: Delivery, run_id: str) -> Iterator[Path]:
     """A folder for spilled rows, gone afterwards; the next run clears that of a killed one."""
     folder = _work_root(delivery) / _work_name(delivery, run_id)
@@ -217,19 +202,6 @@ def _work_root(delivery: Delivery) -> Path:
     if isinstance(delivery.store, LocalObjectStore):
         return Path(delivery.store.uri) / "_lethe" / "work"
     return Path(tempfile.gettempdir())
-
-
-@contextmanager
-def _heartbeat(log: DeliveryLog, run: Run) -> Iterator[None]:
-    def beat(stop: threading.Event) -> None:
-        while not stop.wait(HEARTBEAT_EVERY):
-            try:
-                log.heartbeat(run)
-            except StoreError as error:
-                _log.warning("heartbeat failed", code=error.code)
-
-    with beside(beat):
-        yield
 
 
 def report_of(commit: Commit | None) -> Report:

@@ -69,13 +69,6 @@ class LateRows:
             _log.warning("late rows are left to the next run", commits=len(known.owed))
         return rows
 
-    def cleanse_since(self, known: Positions) -> int:
-        """The same for what the log owes after the entries that followed ``known``."""
-        now = Cleanliness(known.suppressions, known.owed)
-        for commit in DeliveryLog(self.store).following(known.number):
-            now = now.after(commit)
-        return self.cleanse(now)
-
     def _attempt(self, known: Cleanliness | Positions) -> int:
         """Look once; only if every file could be looked into, nothing is owed any more."""
         log = DeliveryLog(self.store)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from beam_pipelines.erase import find_subjects, rewrite_files
+from runners.alive import alive_run
 from runners.choose import PipelineRunner
-from runners.deliver import alive_run
 from runners.erase_places import Place
 from schemas.delivery import Counts, summary
 from schemas.erasure import ErasureMode, FileMatch

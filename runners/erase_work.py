@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import structlog
 
+from runners.alive import alive_run
 from runners.choose import PipelineRunner
-from runners.deliver import alive_run
 from runners.erase_certify import NotErased, Verdict, erased_in, verdict_on
 from runners.erase_late import LateRows
 from runners.erase_order import ErasureOrder, ErasureSite
@@ -19,7 +19,7 @@ from runners.erase_places import Place, place_beside
 from runners.erase_preview import Counted, check_share, drift
 from schemas.delivery import Counts, summary
 from schemas.dsr import IdentityFormat
-from schemas.erasure import Certificate, ErasedFile, Suppressed
+from schemas.erasure import Certificate, Suppressed
 from schemas.errors import ObjectMissing
 from stores.erasure_certificates import signed
 from stores.erasures import ErasureRecord
@@ -130,7 +130,7 @@ class ErasureWork:
                 number for place, _, entries in found for number in entries if place.is_lake
             ),
             open_runs=open_runs,
-            unreachable=(*self._unreachable(), *self._old_versions(found)),
+            unreachable=(*self._unreachable(), *self._old_versions()),
         )
         return signed(unsigned, self._site.keys)
 
@@ -220,17 +220,19 @@ class ErasureWork:
             )
         return tuple(found)
 
-    def _old_versions(
-        self, found: Iterable[tuple[Place, tuple[ErasedFile, ...], object]]
-    ) -> list[str]:
-        """Remove what a store has kept of the files as they were, if that was asked for."""
+    def _old_versions(self) -> list[str]:
+        """Remove what stores have kept of files as they were, if that was asked for.
+
+        Of all that the logs say was ever replaced or removed: an older version of what was
+        compacted, or replayed, may hold the subjects as well.
+        """
         if not self._order.remove_old_versions:
             return []
         return [
-            f"{place.shown(file.path)}: an older version is kept: {kept.reason}"
-            for place, erased, _ in found
-            for file in erased
-            for kept in place.store.remove_old_versions(file.path).kept
+            f"{place.shown(path)}: an older version is kept: {kept.reason}"
+            for place in (sweep.place for sweep in self._sweeps)
+            for path in sorted({path for commit in place.log.commits() for path in commit.taken})
+            for kept in place.store.remove_old_versions(path).kept
         ]
 
 

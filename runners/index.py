@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from beam_pipelines.index import index
+from runners.alive import alive_run
 from runners.choose import PipelineRunner
-from runners.deliver import alive_run
 from schemas.erasure import FileKind
 from schemas.registry import Registry
 from stores.lake_files import LakeFile, lake_files

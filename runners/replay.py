@@ -11,10 +11,10 @@ from rich.console import Console
 
 from beam_pipelines.deliver import Destination
 from beam_pipelines.replay import replay
+from runners.alive import alive_run
 from runners.choose import PipelineRunner
 from runners.deliver import (
     Delivery,
-    alive_run,
     prepare_lake,
     report_of,
     take_out_late_rows,

@@ -19,8 +19,9 @@ import grpc
 import structlog
 
 from beam_pipelines.stream import StreamDestination, deliver_stream
+from runners.alive import HEARTBEAT_EVERY
 from runners.choose import RunnerOptions, started_job
-from runners.deliver import HEARTBEAT_EVERY, Delivery, prepare_lake
+from runners.deliver import Delivery, prepare_lake
 from runners.engines.errors import EngineError, EngineUnreachable
 from runners.engines.jobs import Job, JobState
 from runners.erase_late import LateRows

@@ -60,7 +60,7 @@ from stores.log_entries import (
 from stores.objects.keys import STAGING
 from stores.objects.port import ObjectStore
 from stores.owners import Owner
-from stores.positions import Positions, Snapshot, positions_after, snapshot_of
+from stores.positions import Cleanliness, Positions, Snapshot, positions_after, snapshot_of
 from stores.publishing import Publisher
 
 __all__ = [
@@ -165,6 +165,13 @@ class DeliveryLog:
         snapshot = self._snapshot()
         number = 0 if snapshot is None else snapshot.number
         return positions_after(snapshot, self.commits(after=number))
+
+    def cleanliness_since(self, known: Positions) -> Cleanliness:
+        """Who is suppressed, and what is owed a look, by the entries up to now."""
+        now = Cleanliness(known.suppressions, known.owed)
+        for commit in self.following(known.number):
+            now = now.after(commit)
+        return now
 
     def following(self, number: int) -> Iterator[Commit]:
         """Commits after ``number``, in order; cheap to ask for when there are few or none.

@@ -35,7 +35,8 @@ def test_delivery_that_knows_owes_no_look(lake: ObjectStore) -> None:
     known = DeliveryLog(lake).positions()
     deliver(lake, "new", OTHER, knows=known.knows)
     number = DeliveryLog(lake).last_number()
-    assert rows_of(lake).cleanse_since(known) == 0
+    now = DeliveryLog(lake).cleanliness_since(known)
+    assert rows_of(lake).cleanse(now) == 0
     assert DeliveryLog(lake).last_number() == number
 
 
