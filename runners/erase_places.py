@@ -14,12 +14,16 @@ from pathlib import PurePosixPath
 
 from schemas.erasure import FileKind
 from schemas.errors import InputMissing, UsageError
+from stores.enrichment.area import PLAN
 from stores.lake_files import Known, LakeFile, lake_files
 from stores.log import DeliveryLog
 from stores.objects import S3Settings, open_store, split_uri
 from stores.objects.port import ObjectStore
 
 _HIDDEN = re.compile(r"(^|/)[_.]")
+
+_WORK_AREA = re.compile(rf"(?:(?:^|/)\.([^/]+)\.lethe|^_lethe/enrich/(.+))/{re.escape(PLAN)}$")
+"""The plan of an enrichment, beside a local output or under one on S3."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,15 @@ class Place:
     def shown(self, path: str) -> str:
         """A file's name in reports: within the lake its path, elsewhere where it is."""
         return path if self.is_lake else f"{self.store.uri.rstrip('/')}/{path}"
+
+    def unfinished(self) -> Iterator[str]:
+        """Where enrichments keep rows that have not come to their end; nothing is changed there."""
+        if self.is_lake:
+            return
+        for info in self.store.list():
+            found = _WORK_AREA.search(info.key)
+            if found and self.only in {None, found[1], found[2]}:
+                yield self.shown(info.key.rpartition("/")[0])
 
     def _contact_files(self) -> Iterator[LakeFile]:
         known = Known()

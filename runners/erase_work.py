@@ -213,6 +213,11 @@ class ErasureWork:
     def _unreachable(self) -> tuple[str, ...]:
         digests = sum(one.format is not IdentityFormat.RAW for one in self._order.identities)
         found = [line for sweep in self._sweeps for line in unread_in(sweep.place, sweep.unread)]
+        found += [
+            f"{area}: rows of an enrichment that has not ended: finish it, and erase again"
+            for sweep in self._sweeps
+            for area in sweep.place.unfinished()
+        ]
         if digests:
             found.append(
                 f"{digests} identities were given as digests: they are not kept out of what comes, "

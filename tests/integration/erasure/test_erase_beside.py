@@ -69,3 +69,11 @@ def test_part_of_the_lake_is_refused(lake: ObjectStore) -> None:
     put_visits(lake, "mixed", OTHER)
     with pytest.raises(UsageError, match="is a part of the lake"):
         erase(lake, also=(f"{lake.uri}/type=visit",))
+
+
+def test_rows_that_an_enrichment_keeps_are_named(lake: ObjectStore, folder: Path) -> None:
+    (folder / ".out.csv.lethe").mkdir()
+    (folder / ".out.csv.lethe" / "plan.json").write_text("{}")
+    done = erase(lake, also=(str(folder),))
+    assert not done.is_complete
+    assert done.certificate.unreachable[0].startswith(f"{folder}/.out.csv.lethe: rows of an enr")
