@@ -4,7 +4,7 @@
     OUT/lethe-export-<id>.zip.sha256       its digest, as sha256sum reads it
     OUT/lethe-export-<id>.json             until when it is kept
     LAKE/_lethe/exports/<id>.json          the record: where it lies, and of whom, as keyed hashes
-    LAKE/_lethe/exports/<id>/              rows on their way to it, sealed
+    LAKE/_lethe/exports/<id>-<any>.part    rows on their way to it, sealed
 
 The record is written first and goes last: an archive of which no record speaks is none that Lethe
 has made from this lake.
@@ -33,6 +33,7 @@ LONGEST_LINK = timedelta(days=7)
 YOUNG = timedelta(days=1)
 """How old what an export was making must be to be taken for left behind."""
 
+_RECORD = re.compile(rf"{EXPORTS}([0-9a-f]{{32}})\.json")
 _NOTE = re.compile(rf"{PREFIX}[0-9a-f]{{32}}\.json")
 
 
@@ -60,8 +61,8 @@ def archive_name(export_id: str, suffix: str) -> str:
 
 
 def parts_prefix(export_id: str) -> str:
-    """Where in a lake rows lie on their way to the archive."""
-    return f"{EXPORTS}{export_id}/"
+    """How the keys begin of what lies in a lake on its way to the archive."""
+    return f"{EXPORTS}{export_id}-"
 
 
 def keep_export(lake: ObjectStore, record: ExportRecord) -> ObjectInfo:
@@ -88,9 +89,8 @@ def find_export(lake: ObjectStore, export_id: str) -> ExportRecord | None:
 def exports_in(lake: ObjectStore) -> Iterator[ExportRecord]:
     """All exports out of a lake that it knows of."""
     for info in list(lake.list(EXPORTS)):
-        name = info.key.removeprefix(EXPORTS)
-        if "/" not in name:
-            record = find_export(lake, name.removesuffix(".json"))
+        if named := _RECORD.fullmatch(info.key):
+            record = find_export(lake, named[1])
             if record is not None:
                 yield record
 

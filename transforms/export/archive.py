@@ -103,7 +103,7 @@ class _Content:
             lines = area.read(part)
             left = SHOWN_ROWS - len(self.first_rows)
             if left:
-                self.first_rows += lines.split(b"\n", left)[:left]
+                self.first_rows += filter(None, lines.split(b"\n", left)[:left])
             yield lines
 
 

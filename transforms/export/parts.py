@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class PartsArea:
-    """Where the parts of one export lie: under ``prefix``, which ends with a ``/``."""
+    """Where the parts of one export lie: under keys that begin with ``prefix``."""
 
     store: ObjectStore
     prefix: str

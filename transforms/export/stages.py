@@ -120,7 +120,7 @@ class HaulObject:
 
     @property
     def _key(self) -> str:
-        return f"{self.area.prefix}haul.json"
+        return f"{self.area.prefix}haul.part"
 
 
 class KeepHaul(beam.DoFn):
