@@ -94,6 +94,7 @@ def run_erasure(order: ErasureOrder, site: ErasureSite, runner: PipelineRunner) 
     open_runs = work.erase()
     certificate = work.certificate(record, open_runs)
     site.store.put(certificate_key(record.id), encode_certificate(certificate))
+    work.forget()
     drop_previews(site.store, site.seals, frozenset(order.identities), site.clock())
     return ErasureDone(certificate, told, round(time.monotonic() - began, 3))
 

@@ -17,6 +17,7 @@ from runners.erase_order import ErasureOrder, ErasureSite
 from runners.erase_passes import Sweep, Task, unread_in
 from runners.erase_places import Place, place_beside
 from runners.erase_preview import Counted, check_share, drift
+from runners.export_erased import RemovedExports, forget_exports, remove_exports
 from schemas.delivery import Counts, summary
 from schemas.dsr import IdentityFormat
 from schemas.erasure import Certificate, Suppressed
@@ -53,6 +54,7 @@ class ErasureWork:
         self._id = erasure_id
         self._sweeps = [Sweep(place, self._task(place), runner) for place in self._places()]
         self._late = LateRows(site.store, site.scrub_key, site.registry)
+        self._exports = RemovedExports()
 
     def count(self) -> Counted:
         """How many rows belong to the subjects."""
@@ -89,6 +91,8 @@ class ErasureWork:
             sweep.place.store.check_writable()
             sweep.place.log.recover()
         self._suppress()
+        hashes = self._order.hashes(self._site)
+        self._exports = remove_exports(self._site, hashes, self._order.plus_addressing)
         under_way = rounds_under_way(lake)
         for sweep in self._sweeps:
             sweep.erase()
@@ -110,6 +114,7 @@ class ErasureWork:
             for place, erased, _ in found
             for file in erased
         )
+        files += self._exports.files
         now = self._site.clock()
         unsigned = Certificate(
             id=self._id,
@@ -130,9 +135,17 @@ class ErasureWork:
                 number for place, _, entries in found for number in entries if place.is_lake
             ),
             open_runs=open_runs,
-            unreachable=(*self._unreachable(), *self._old_versions()),
+            unreachable=(
+                *self._unreachable(),
+                *self._exports.unreachable,
+                *self._old_versions(),
+            ),
         )
         return signed(unsigned, self._site.keys)
+
+    def forget(self) -> None:
+        """Forget the exports that were removed. Call when the certificate is kept."""
+        forget_exports(self._site, self._exports)
 
     def _places(self) -> list[Place]:
         site = self._site

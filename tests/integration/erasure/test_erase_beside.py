@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from runners.erase import preview_erasure
+from runners.export import ExportOrder, run_export
 from schemas.erasure import FileKind
 from schemas.errors import InputMissing, UsageError
 from stores.objects import ObjectStore
@@ -77,3 +78,15 @@ def test_rows_that_an_enrichment_keeps_are_named(lake: ObjectStore, folder: Path
     done = erase(lake, also=(str(folder),))
     assert not done.is_complete
     assert done.certificate.unreachable[0].startswith(f"{folder}/.out.csv.lethe: rows of an enr")
+
+
+def test_earlier_export_of_the_subject_goes(lake: ObjectStore, tmp_path: Path) -> None:
+    put_visits(lake, "mixed", EMAIL, OTHER)
+    for email in (EMAIL, OTHER):
+        run_export(
+            ExportOrder(order(email).identities, str(tmp_path / email[:2])), site(lake), runner()
+        )
+    made = erase(lake).certificate
+    assert [file.kind for file in made.files] == [FileKind.DATA, FileKind.EXPORT]
+    assert not list((tmp_path / EMAIL[:2]).rglob("*.zip"))
+    assert list((tmp_path / OTHER[:2]).rglob("*.zip"))
