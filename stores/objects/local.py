@@ -420,17 +420,28 @@ def _remove_if_orphaned(path: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make ``folder`` and its parents, so that they survive a power cut."""
+    """Make ``folder`` and its parents, so that they survive a power cut.
+
+    Others may make and prune the same ones meanwhile.
+    """
     while not folder.is_dir():
         try:
             folder.mkdir()
+            _sync_folder(folder.parent)
         except FileNotFoundError:
             _make_folder(folder.parent)
         except FileExistsError:
-            if not folder.is_dir():
+            if _is_no_folder(folder):
                 raise
-        else:
-            _sync_folder(folder.parent)
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Whether something is there that is no folder: nothing is, if somebody has just pruned it."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISDIR(mode) and not path.is_dir()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from multiprocessing.synchronize import Event
-from pathlib import Path
+from pathlib import Path, PosixPath
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import AccessDenied, ObjectChanged, StoreError, StoreFull
 from stores.objects import LocalObjectStore
+from stores.objects.local import _make_folder
 
 RUN = "run-1"
 LIMIT = 100_000
@@ -179,6 +180,24 @@ def test_staging_folders_vanish_with_the_last_object(lake: LocalObjectStore) -> 
 
 
 # --- other processes
+
+
+class MadeAndPruned(PosixPath):
+    """A folder that a neighbour makes just before us, and has pruned when we look at it."""
+
+    neighbours = 1
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        if MadeAndPruned.neighbours:
+            MadeAndPruned.neighbours -= 1
+            raise FileExistsError(errno.EEXIST, "File exists", str(self))
+        super().mkdir(mode, parents, exist_ok)
+
+
+def test_folder_that_a_neighbour_prunes_meanwhile_is_made_again(tmp_path: Path) -> None:
+    folder = MadeAndPruned(tmp_path / "run")
+    _make_folder(folder)
+    assert folder.is_dir()
 
 
 def increment(root: str, times: int) -> None:
