@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -17,6 +17,7 @@ from pydantic import (
 from config.sections import Section
 from schemas.domains import domain_of_people
 from schemas.dsr import IdentityType, Regulation, RequestType
+from schemas.erasure import ErasureMode
 from schemas.opendsr.model import Dialect
 
 
@@ -36,6 +37,27 @@ class RiskSection(Section):
     disposable_domains: tuple[str, ...] = ()
     model: str | None = Field(default=None, min_length=1)
     four_eyes: bool = True
+
+
+class LakeSection(Section):
+    """The lake that answers requests itself, if ``uri`` is set, beside the processors or alone.
+
+    ``also`` are files and folders beside the lake that are searched, too. With ``preview`` nothing
+    is erased before somebody has approved what was counted; and never more than ``max_match_share``
+    of all rows. Subjects are kept out for ``suppress_days``, for ever without; deliveries that had
+    begun before are waited for so long. ``old_versions`` says what becomes of what S3 has kept of
+    files. Up to ``most_at_once`` requests of an organization share one pass over the files.
+    """
+
+    uri: str | None = Field(default=None, min_length=1)
+    also: tuple[str, ...] = ()
+    mode: ErasureMode = ErasureMode.DELETE
+    preview: bool = False
+    max_match_share: float = Field(default=0.01, ge=0, le=1)
+    suppress_days: int | None = Field(default=None, ge=1)
+    wait_seconds: float = Field(default=300.0, ge=0)
+    old_versions: Literal["keep", "remove"] = "keep"
+    most_at_once: int = Field(default=100, ge=1, le=1000)
 
 
 class QueueKind(StrEnum):
@@ -68,6 +90,7 @@ class DsrSection(Section):
     queue: QueueKind = QueueKind.STATE
     queue_url: str | None = Field(default=None, pattern=r"^https?://[^@\s?#]+\.fifo$")
     risk: RiskSection = RiskSection()
+    lake: LakeSection = LakeSection()
 
     @property
     def zone(self) -> ZoneInfo:

@@ -9,26 +9,24 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, DNSName, ExtensionNotFound, SubjectAlternativeName
 
 from config.dsr import OpendsrSection
+from dsr.lake import LakeOffer
 from dsr.signing import OPENDSR, SMALLEST_KEY, SignatureHeaders, signed_headers
-from schemas.dsr import Dsr
-from schemas.errors import RequestError, UsageError
-from schemas.opendsr.model import Discovery, ProcessingStatus, StatusReport
+from schemas.dsr import Dsr, RequestType
+from schemas.errors import UsageError
+from schemas.opendsr.model import Discovery, ProcessingStatus, StatusReport, SupportedIdentity
 from stores.certificates import read_certificates
 from stores.parameters import ParameterStore
 
 API_VERSION = "3.0"
 
 
-class NotSupported(RequestError):
-    """What is asked for is well formed, and nothing that this processor does."""
-
-    code = "not_supported"
-    http_status = 501
-
-
-def discovery_of(certificate_url: str) -> Discovery:
-    """What Lethe does as a processor: nothing yet, which it says rather than promise a deletion."""
-    return Discovery(API_VERSION, (), (), certificate_url)
+def discovery_of(certificate_url: str, offer: LakeOffer | None) -> Discovery:
+    """What Lethe does as a processor: what its lake can do, and without a lake nothing."""
+    if offer is None:
+        return Discovery(API_VERSION, (), (), certificate_url)
+    identities = tuple(SupportedIdentity(*one) for one in offer.formats)
+    types = tuple(kind for kind in RequestType if kind in offer.types)
+    return Discovery(API_VERSION, identities, types, certificate_url)
 
 
 def report_of(dsr: Dsr) -> StatusReport:

@@ -24,6 +24,7 @@ from cryptography.x509 import Certificate
 from config.dsr import CallbacksSection, DsrSection
 from dsr.changing import Decide, Step, change
 from dsr.desk import Desk
+from dsr.lake import is_done_at_processor, told_by_processor
 from dsr.pauses import Silence
 from dsr.requests import particulars
 from dsr.trust import Chain, Peer, Trust
@@ -124,6 +125,8 @@ def takes_further(dsr: Dsr, report: StatusReport) -> bool:
     found out by whoever sent it.
     """
     status = report.status.as_status
+    if is_done_at_processor(dsr):
+        return False
     if status is DsrStatus.SUBMITTED and dsr.forwarding.region is None:
         return False
     return dsr.status.may_become(status)
@@ -132,14 +135,8 @@ def takes_further(dsr: Dsr, report: StatusReport) -> bool:
 def advanced(dsr: Dsr, report: StatusReport, silence: Silence, now: datetime) -> Dsr:
     """The request as the report has it. What the report leaves out stays as it is."""
     status = report.status.as_status
-    told = replace(
-        dsr,
-        status=status,
-        forwarding=_advanced(dsr.forwarding, report),
-        parked_reason=None,
-        closed_at=now if status.is_final else dsr.closed_at,
-    )
-    return heard_of(told, silence, now)
+    told = replace(dsr, forwarding=_advanced(dsr.forwarding, report), parked_reason=None)
+    return heard_of(told_by_processor(told, status, now), silence, now)
 
 
 def heard_of(dsr: Dsr, silence: Silence, now: datetime) -> Dsr:
@@ -153,7 +150,7 @@ def heard_of(dsr: Dsr, silence: Silence, now: datetime) -> Dsr:
         dsr = replace(dsr, cancel_requested_at=None)
     if dsr.status is DsrStatus.SUBMITTED and dsr.cancel_requested_at is not None:
         next_look = now
-    elif not dsr.status.is_final:
+    elif not dsr.status.is_final and not is_done_at_processor(dsr):
         next_look = silence.until(dsr.forwarding.tried_at, now)
     return replace(dsr, forwarding=replace(dsr.forwarding, next_try_at=next_look))
 

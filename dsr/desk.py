@@ -16,6 +16,7 @@ from stores.state.service_port import RequestCounters
 from stores.subjects import Subjects
 
 if TYPE_CHECKING:
+    from dsr.lake import LakeOffer
     from schemas.risk_model import RiskModel
 
 
@@ -37,7 +38,7 @@ class Desk:
     """State, keys and rules. ``clock`` gives UTC. For any number of threads.
 
     ``queue`` is told of requests that are queued. ``model`` is what was learned of past requests;
-    without one, rules alone judge.
+    without one, rules alone judge. ``lake`` is what the lake can do for new requests, if anything.
     """
 
     section: DsrSection
@@ -46,6 +47,7 @@ class Desk:
     clock: Callable[[], datetime]
     queue: RequestQueue
     model: RiskModel | None = None
+    lake: LakeOffer | None = None
 
     @property
     def requests(self) -> DsrStore:
@@ -66,7 +68,8 @@ def open_desk(
     parameters: ParameterStore,
     clock: Callable[[], datetime],
     model: RiskModel | None = None,
+    lake: LakeOffer | None = None,
 ) -> Desk:
-    """The desk of these settings. Does no I/O."""
+    """The desk of these settings. Does no I/O. Whoever submits gives ``lake``."""
     subjects = Subjects(parameters, section.plus_addressing)
-    return Desk(section, state, subjects, clock, open_queue(section, state.dsr), model)
+    return Desk(section, state, subjects, clock, open_queue(section, state.dsr), model, lake)

@@ -23,6 +23,8 @@ from functools import partial
 
 from dsr.callbacks import Seal, advanced, heard_of, with_results
 from dsr.changing import Decide, Step
+from dsr.lake import retried as retried_at_lake
+from dsr.lake import told_by_processor
 from dsr.pauses import Draw, Pauses, Silence
 from schemas.alerts import Alert, AlertKind
 from schemas.dsr import Dsr, DsrStatus, Forwarding
@@ -175,8 +177,10 @@ def withdrawal(dsr: Dsr, rules: Rules) -> Talk:
 
 def retried(dsr: Dsr, now: datetime) -> Step | None:
     """What a parked request becomes when somebody has it tried again; None for any other."""
-    if dsr.parked_reason is None or dsr.status.is_final:
+    if dsr.status.is_final:
         return None
+    if dsr.parked_reason is None:
+        return retried_at_lake(dsr, now)
     forwarding = replace(dsr.forwarding, attempts=0, next_try_at=now)
     return Step(replace(dsr, parked_reason=None, forwarding=forwarding), "retried")
 
@@ -292,7 +296,7 @@ def _located(dsr: Dsr, located: Located, rules: Rules, now: datetime) -> Step:
 def _at(dsr: Dsr, status: DsrStatus, now: datetime) -> Dsr:
     if not dsr.status.may_become(status):
         return dsr
-    return replace(dsr, status=status, closed_at=now if status.is_final else None)
+    return told_by_processor(dsr, status, now)
 
 
 def _refused(dsr: Dsr, error: ProcessorError, now: datetime) -> Step | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from dsr.changing import Step, draft_of
 from dsr.desk import Desk
+from dsr.lake import accepted_status, part_of
 from dsr.risk import DAY, Signals, assess, is_disposable, is_mismatched, within_a_day
 from dsr.risk_features import Asked, features_of
 from schemas.access import Reach
@@ -52,7 +53,8 @@ class Order:
     """What is asked for: ``kind`` is one of ``KINDS``, ``extensions`` are OpenDSR's.
 
     ``callback_urls`` are where a controller wants to be told by OpenDSR what becomes of it, and
-    ``group_id`` is what it calls a group of its requests.
+    ``group_id`` is what it calls a group of its requests. What has ``lake_only`` goes to no other
+    processor.
     """
 
     kind: str
@@ -61,6 +63,7 @@ class Order:
     extensions: Mapping[str, Any] = field(default_factory=dict, repr=False)
     callback_urls: tuple[str, ...] = field(default=(), repr=False)
     group_id: str | None = field(default=None, repr=False)
+    lake_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ class Submitter:
 def submit(desk: Desk, order: Order, submitter: Submitter, request_id: str) -> Dsr:
     """The request that an order becomes. Repeatable: under an id that is taken it is that one.
 
-    Raises ``Invalid``, and ``Conflict`` if the organization has a request that asks for the same,
+    Raises ``Invalid``, ``NotSupported`` if it is for a lake that does nothing of the kind, and
+    ``Conflict`` if the organization has a request that asks for the same,
     for the same subject, and is not closed: it is named if the submitter may read it.
     """
     known = desk.requests.get(request_id, Reach(submitter.organization))
@@ -119,6 +123,7 @@ def _prepared(desk: Desk, order: Order, submitter: Submitter, request_id: str) -
     identities = checked_all(order.identities)
     subjects, now = desk.subjects.hashes_of(identities), desk.clock()
     at = now.astimezone(desk.section.zone)
+    lake = part_of(desk.lake, asked, identities, order.lake_only)
     about = Asked(identities, regulation, asked, order.extensions, at)
     risk = _risk(desk, _signals(desk, identities, subjects, submitter, now), about)
     due = deadlines(regulation, now, desk.section.zone)
@@ -128,7 +133,7 @@ def _prepared(desk: Desk, order: Order, submitter: Submitter, request_id: str) -
         owner=submitter.subject,
         regulation=regulation,
         type=asked,
-        status=_first_status(desk, risk),
+        status=DsrStatus.HELD if _is_risky(desk, risk) else accepted_status(lake),
         received_at=now,
         updated_at=now,
         due_at=due.due_at,
@@ -137,6 +142,7 @@ def _prepared(desk: Desk, order: Order, submitter: Submitter, request_id: str) -
         sealed=desk.subjects.seal(request_id, _particulars(order, identities)),
         risk=risk,
         group_hash=group_hash_of(desk, order.group_id),
+        lake=lake,
     )
 
 
@@ -156,9 +162,8 @@ def _particulars(order: Order, identities: tuple[Identity, ...]) -> Particulars:
     return Particulars(identities, order.extensions, callback_urls=order.callback_urls)
 
 
-def _first_status(desk: Desk, risk: Risk) -> DsrStatus:
-    is_risky = risk.score >= desk.section.risk.review_at
-    return DsrStatus.HELD if is_risky else DsrStatus.QUEUED
+def _is_risky(desk: Desk, risk: Risk) -> bool:
+    return risk.score >= desk.section.risk.review_at
 
 
 def _signals(

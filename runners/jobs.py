@@ -1,6 +1,6 @@
-"""What the process of a job does: one enrichment that the service was asked for.
+"""What the process of a job does: an enrichment, or requests that the lake answers.
 
-    take the job ──> enrich, telling how far it is ──> end the job: completed, failed, cancelled
+    take the job ──> work, telling how far it is ──> end the job: completed, failed, cancelled
                  └── killed at any point: the job is queued again, and goes on where this ended
 
 The dispatcher has made the job this run's before the process begins. Whatever changes the job says
@@ -25,10 +25,12 @@ from runners.choose import PipelineRunner, RunnerOptions, open_runner, runner_op
 from runners.engines.errors import EngineError
 from runners.enrich import EnrichmentRequest, run_enrichment, suppressed_by
 from runners.enrich_progress import JobProgress
+from runners.lake_jobs import answer_by_lake
 from runners.progress import beside
 from runners.runs import CANCEL, RUN_ID, RunCancelled, recorded_run, state_folder, state_of
 from schemas.access import Reach
 from schemas.contacts import EnrichmentPlan, EnrichmentReport
+from schemas.dsr_lake import JOB_KIND
 from schemas.errors import InputMissing, LetheError, StoreError, StoreFull, UsageError
 from schemas.job_files import output_key
 from schemas.jobs import Job, JobEnd, JobStatus
@@ -88,12 +90,16 @@ class JobRun:
         """End the job, with its output if it is completed; nothing if it is not this run's."""
         end = JobEnd(
             status,
-            output_key(self.job) if status is JobStatus.COMPLETED else None,
+            self._output if status is JobStatus.COMPLETED else None,
             None if error is None else error.code,
             None if error is None else said_to_clients(error, files_of(self.settings)),
         )
         if self.jobs.finish(self.job.id, self.run_id, end) is None:
             _log.warning("the job is not this run's any more", job=self.job.id)
+
+    @property
+    def _output(self) -> str | None:
+        return None if self.job.kind == JOB_KIND else output_key(self.job)
 
 
 def run_job(job_id: str, settings: Settings) -> None:
@@ -104,7 +110,7 @@ def run_job(job_id: str, settings: Settings) -> None:
     """
     run_id = os.environ.get(RUN_ID)
     if run_id is None:
-        raise UsageError("jobs are started by the service: POST /v1/enrichment")
+        raise UsageError("jobs are started by the service itself")
     with (
         open_runner(_place(settings.service.enrichment)) as runner,
         recorded_run("job", settings) as record,
@@ -112,8 +118,12 @@ def run_job(job_id: str, settings: Settings) -> None:
     ):
         run = _taken(job_id, run_id, state.jobs, settings)
         with _ending(run), _advancing(run):
-            report = _enriched(run, runner)
-        record.add({name: getattr(report, name) for name in _COUNTED})
+            if run.job.kind == JOB_KIND:
+                counts = answer_by_lake(run.job, settings, state, runner)
+            else:
+                report = _enriched(run, runner)
+                counts = {name: getattr(report, name) for name in _COUNTED}
+        record.add(counts)
 
 
 def files_of(settings: Settings) -> str:

@@ -7,9 +7,9 @@
                                      └────────────┴─────────────┴──> failed | cancelled
 
 ``held`` waits for a reviewer, ``queued`` for a processor that can be reached, ``submitted`` is what
-OpenDSR calls ``pending``; ``failed`` is ours, no processor says it. A status never goes back, and a
-final one never changes. Whatever follows in the row of statuses may come next, for of what happens
-at a processor only some may be heard.
+OpenDSR calls ``pending``, also of what waits for the lake alone; ``failed`` is ours, no processor
+says it. A status never goes back, and a final one never changes. Whatever follows in the row of
+statuses may come next, for of what happens at a processor only some may be heard.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from schemas.dsr_lake import LakeWork, shown_lake
 from schemas.events import Event, Topic, shown_time
 
 
@@ -43,7 +44,7 @@ class DsrStatus(StrEnum):
         if self.is_final or self is other:
             return False
         if self is DsrStatus.HELD:
-            return other in {DsrStatus.QUEUED, DsrStatus.CANCELLED}
+            return other in {DsrStatus.QUEUED, DsrStatus.SUBMITTED, DsrStatus.CANCELLED}
         order = list(DsrStatus)
         return order.index(other) > order.index(self)
 
@@ -174,8 +175,8 @@ class Dsr:
     it must be answered, ``confirm_at`` when its receipt must be confirmed at the latest.
     ``cancel_requested_at`` is set of a request that its processor has, or may have, to cancel.
     ``due_notice`` is the last one of the deadline that it has now. ``group_hash`` is a keyed hash
-    of the group that its controller put it in, by which it is found. ``version`` grows by one with
-    every change.
+    of the group that its controller put it in, by which it is found. ``lake`` is the lake's part,
+    if it has one. ``version`` grows by one with every change.
     """
 
     id: str
@@ -203,6 +204,7 @@ class Dsr:
     error_message: str | None = None
     due_notice: DueNotice | None = None
     group_hash: str | None = None
+    lake: LakeWork | None = None
     version: int = 1
 
     @property
@@ -237,6 +239,7 @@ def shown_dsr(dsr: Dsr) -> dict[str, Any]:
         "parkedReason": dsr.parked_reason,
         "closedAt": shown_time(dsr.closed_at),
         "minimisedAt": shown_time(dsr.minimised_at),
+        "lake": shown_lake(dsr.lake),
         "version": dsr.version,
     }
     return {**shown, **_shown_forwarding(dsr.forwarding), **_shown_error(dsr)}

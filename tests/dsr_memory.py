@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +11,7 @@ from dsr.desk import Desk, open_desk
 from schemas.access import Reach
 from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead, chained
 from schemas.dsr import Dsr, DsrQuery, DsrStatus, DueCursor, OpenTally
+from schemas.dsr_lake import LakeState
 from schemas.errors import StoreError
 from schemas.requests import Counted, Tally
 from stores.parameters import ParameterStore
@@ -114,6 +115,17 @@ class MemoryDsr(DsrStore):
 
     def to_ask_about(self, now: datetime, limit: int) -> list[Dsr]:
         raise NotImplementedError
+
+    def at_lake(self, states: Collection[LakeState], limit: int) -> list[Dsr]:
+        found = [
+            dsr
+            for dsr in self.all.values()
+            if dsr.lake is not None
+            and dsr.lake.state in states
+            and dsr.status in {DsrStatus.QUEUED, DsrStatus.SUBMITTED, DsrStatus.IN_PROGRESS}
+            and dsr.cancel_requested_at is None
+        ]
+        return sorted(found, key=lambda dsr: (dsr.received_at, dsr.id))[:limit]
 
     def due_before(
         self, moment: datetime, reach: Reach, limit: int, after: DueCursor | None = None

@@ -225,6 +225,7 @@ def _opened_counter(judging: bool = False) -> Iterator[_Counter]:
     """With ``judging``, what comes in is judged by what was learned, too."""
     from config.settings import load_settings
     from dsr.desk import open_desk
+    from dsr.lake import offer_of
     from dsr.risk_model import open_model
     from stores.objects import S3Settings
     from stores.parameters import open_parameters
@@ -235,7 +236,7 @@ def _opened_counter(judging: bool = False) -> Iterator[_Counter]:
     with opened_state() as state:
         known = (open_parameters(settings.parameters), utc_now)
         learned = open_model(model, S3Settings.of(settings.s3))
-        desk = open_desk(settings.dsr, state, *known, learned)
+        desk = open_desk(settings.dsr, state, *known, learned, offer_of(settings))
         yield _Counter(desk, f"cli:{desk.subjects.pseudonym('actor', getpass.getuser())[:16]}")
 
 

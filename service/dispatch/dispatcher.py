@@ -58,7 +58,8 @@ class Post:
     """Where a dispatcher works: what it remembers, starts processes with, and tells the time by.
 
     ``state`` is its own, as only one thread of a store may wait for events. ``sweep`` sees to it
-    that what is past its time is cleared away, and returns at once.
+    that what is past its time is cleared away, and returns at once; ``enlist`` makes jobs of what
+    waits for one.
     """
 
     state: Stores
@@ -68,6 +69,7 @@ class Post:
     max_running: int
     max_attempts: int
     sweep: Callable[[], None]
+    enlist: Callable[[], None] = lambda: None
 
 
 class Dispatcher:
@@ -96,6 +98,7 @@ class Dispatcher:
         if self._leadership.hold() is None:
             return
         self._seen = self._post.state.outbox.newest()
+        self._post.enlist()
         self._look()
         self._post.sweep()
 

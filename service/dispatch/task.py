@@ -14,6 +14,7 @@ from runners.launcher import ProcessLauncher
 from runners.runs import holder_here, state_folder, state_of
 from service.bootstrap import Wiring
 from service.dispatch.dispatcher import Dispatcher, Post
+from service.dispatch.lake import LakeJobs
 from service.dispatch.sweep import SWEEP_EVERY, Kept, Recurring, Sweep
 from service.enrichment.uploads import Uploads
 from stores.audit_keys import audit_keys
@@ -44,7 +45,17 @@ def post_of(wiring: Wiring, state: Stores) -> Post:
         max_running=section.max_running,
         max_attempts=section.max_attempts,
         sweep=_clearing(wiring, state),
+        enlist=_enlisting(wiring, state),
     )
+
+
+def _enlisting(wiring: Wiring, state: Stores) -> Callable[[], None]:
+    """Has the lake's part in requests done, if there is a lake."""
+    section = wiring.settings.dsr
+    if section.lake.uri is None:
+        return lambda: None
+    desk = open_desk(section, state, wiring.parameters, wiring.clock)
+    return LakeJobs(desk, state.jobs, section.lake.most_at_once)
 
 
 def _clearing(wiring: Wiring, state: Stores) -> Callable[[], None]:

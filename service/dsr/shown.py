@@ -27,6 +27,7 @@ from schemas.dsr import (
     RequestType,
     shown_dsr,
 )
+from schemas.dsr_lake import LakeState
 from schemas.events import shown_time
 from schemas.identities import LONGEST, MOST, checked, masked
 from service.answers import AnswerModel, RequestModel
@@ -200,6 +201,43 @@ class IdentityShown(AnswerModel):
     masked: str
 
 
+class LakePreviewShown(AnswerModel):
+    """What an erasure would take."""
+
+    id: str
+    rows: int
+    rows_in_all: int
+    files: int
+    by_type: dict[str, int] = Field(description="Rows by type of record.")
+
+
+class LakeCertificateShown(AnswerModel):
+    """What was erased, as its certificate has it."""
+
+    id: str = Field(description="The lake keeps it as `_lethe/certificates/ID.json`.")
+    sha256: str
+    requests: int = Field(description="As many were answered together; the figures are of all.")
+    rows: int
+    files: int
+    unreachable: int = Field(description="How much could not be reached; the certificate says it.")
+    open_runs: int = Field(description="Deliveries that had begun before, and had not ended.")
+
+
+class LakeShown(AnswerModel):
+    """The lake's part in a request."""
+
+    state: LakeState
+    unsearched: list[str] = Field(description="Types of identities that nothing is found by.")
+    preview: LakePreviewShown | None
+    reviewed_by: str | None
+    reviewed_at: str | None
+    began_at: str | None = Field(description="From here on rows may be gone.")
+    done_at: str | None
+    processor_done_at: str | None = Field(description="When the processor was done, if before.")
+    certificate: LakeCertificateShown | None
+    reason: str | None = Field(description="Why it is held or parked.")
+
+
 class DsrShown(AnswerModel):
     """A data subject request."""
 
@@ -224,6 +262,7 @@ class DsrShown(AnswerModel):
     attempts: int
     expected_completion_at: str | None
     results_count: int | None
+    lake: LakeShown | None = Field(description="The lake's part, if it has one.")
     version: int = Field(description="Grows with every change.")
     error: DsrErrorShown | None = None
 

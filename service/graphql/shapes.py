@@ -64,6 +64,9 @@ class DsrType:
     attempts: int
     expected_completion_at: str | None
     results_count: int | None
+    lake: JSON | None = strawberry.field(
+        description="The lake's part, as `GET /v1/dsr/{id}` has it."
+    )
     version: int
     error: FailureType | None
     identities: list[IdentityType] | None = strawberry.field(

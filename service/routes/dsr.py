@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from dsr.cancel import cancel
 from dsr.desk import Desk, open_desk
 from dsr.extend import extend
+from dsr.lake import offer_of
 from dsr.requests import at_risk, get_many, history
 from dsr.review import Verdict, review
 from dsr.submit import Submitter, request_id_of
@@ -65,7 +66,7 @@ class DsrPath(BaseModel):
 def blueprint(wiring: Wiring) -> APIBlueprint:
     """The routes."""
     api = feature(KIND, "Data subject requests", "Erasure, access and portability, by deadline.")
-    known = (wiring.parameters, wiring.clock, wiring.model)
+    known = (wiring.parameters, wiring.clock, wiring.model, offer_of(wiring.settings))
     desk = open_desk(wiring.settings.dsr, wiring.state, *known)
     intake = Intake(desk, wiring.idempotency, wiring.observer.metrics.count_submission)
     _submitting(api, wiring, intake)
@@ -77,7 +78,7 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
 def _submitting(api: APIBlueprint, wiring: Wiring, intake: Intake) -> None:
     @api.post("/v1/dsr", responses={202: DsrShown, 409: ErrorBody})
     def submit_dsr(body: NewDsr) -> Response:
-        """Submit a request; it goes to the processor, or waits for a reviewer if it is risky."""
+        """Submit a request, for processor and lake; a risky one waits for a reviewer first."""
         submitter = submitter_here()
         return intake.once(body, submitter, wiring.idempotency.attempt(request, principal()))
 
@@ -155,7 +156,7 @@ def _changing(api: APIBlueprint, desk: Desk) -> None:
 
     @api.post("/v1/dsr/<id:request_id>/review", responses={200: DsrShown, 409: ErrorBody})
     def review_dsr(path: DsrPath, body: ReviewGiven) -> Response:
-        """Let a held request go on, or end it; not one's own."""
+        """Let what is held go on, a request or the lake's part in it, or end it; not one's own."""
         within = reach(Resource.DSR, Action.APPROVE)
         verdict = Verdict(body.decision == "approve", body.reason)
         dsr = review(desk, path.request_id, within, principal().subject, verdict)

@@ -15,6 +15,7 @@ from graphql import GraphQLError, get_operation_ast
 from pydantic import Field
 
 from dsr.desk import open_desk
+from dsr.lake import offer_of
 from schemas.errors import Invalid, RequestError, UnsupportedType
 from service.answers import AnswerModel, RequestModel, answer
 from service.bootstrap import Wiring
@@ -44,7 +45,7 @@ class GraphqlAnswer(AnswerModel):
 def blueprint(wiring: Wiring) -> APIBlueprint:
     """The route."""
     api = feature("graphql", "GraphQL", "Data subject requests by GraphQL.")
-    known = (wiring.parameters, wiring.clock, wiring.model)
+    known = (wiring.parameters, wiring.clock, wiring.model, offer_of(wiring.settings))
     desk = open_desk(wiring.settings.dsr, wiring.state, *known)
     intake = Intake(desk, wiring.idempotency, wiring.observer.metrics.count_submission)
     schema = schema_of(wiring.settings.service.graphql.introspection)

@@ -1,5 +1,7 @@
 """Lethe as an OpenDSR processor: other controllers' requests, by their protocol.
 
+The lake answers them; they are forwarded to no other processor.
+
 Answers have the shapes of OpenDSR, errors too, and are signed. A controller is whoever has an API
 key; it sends the key as HTTP Basic's password, under the subject that the key was made for, or as
 everywhere else. Discovery and the certificate are for anybody.
@@ -9,27 +11,33 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 from flask import Response, g, request
 from flask_openapi.blueprint import APIBlueprint
 from pydantic import BaseModel, Field, RootModel
 from werkzeug.exceptions import HTTPException
 
-from dsr.answers import NotSupported, Signer, Signers, discovery_of, report_of
-from dsr.desk import open_desk
+from dsr.answers import Signer, Signers, discovery_of, report_of
+from dsr.cancel import cancel
+from dsr.changing import found
+from dsr.desk import Desk, open_desk
+from dsr.lake import NotSupported, offer_of
 from dsr.signing import OPENDSR, OPENGDPR
-from dsr.submit import group_hash_of
-from schemas.access import Action, Principal, Resource
-from schemas.dsr import DsrQuery
-from schemas.errors import NotAuthenticated, NotFound
+from dsr.submit import Order, Submitter, group_hash_of, submit
+from schemas.access import Action, Principal, Reach, Resource
+from schemas.dsr import Dsr, DsrQuery
+from schemas.errors import NotAuthenticated, NotFound, RequestError
 from schemas.opendsr.answers import (
     MOST_IN_GROUP,
+    encode_acceptance,
+    encode_cancellation,
     encode_discovery,
     encode_error,
+    encode_report,
     encode_reports,
 )
-from schemas.opendsr.model import Dialect
+from schemas.opendsr.model import Acceptance, Dialect, SubjectRequest
 from schemas.opendsr.requests import decode_request
 from service.bodies import raw_body, streamed
 from service.bootstrap import Wiring
@@ -37,6 +45,9 @@ from service.context import public
 from service.errors import tell_of
 from service.openapi import SECURITY, feature
 from service.security.authenticate import IN_QUERY
+from service.webhooks.callbacks import Addresses
+from stores.notify.opening import rules_of
+from stores.outbound import Outbound
 from stores.tokens import is_api_key
 
 PREFIX = "/opendsr/v3"
@@ -45,7 +56,12 @@ LARGEST = 256 * 1024
 """Bytes of a request's body that are taken."""
 
 _CHALLENGE = 'Basic realm="opendsr", charset="UTF-8"'
-_NO_REQUEST = "there is no request of this id"
+
+
+class Repeated(RequestError):
+    """There is a request of this id already."""
+
+    code = "repeated_request"
 
 
 class OpendsrPath(BaseModel):
@@ -144,22 +160,84 @@ _PEM: dict[str, Any] = {
 }
 
 
+class _Desks:
+    """What is done with a controller's requests: it sees those of its own alone."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        settings, outbound = wiring.settings, wiring.settings.outbound
+        known = (wiring.parameters, wiring.clock, wiring.model, offer_of(settings))
+        self.desk: Desk = open_desk(settings.dsr, wiring.state, *known)
+        self._addresses = Addresses(
+            wiring.state.webhooks,
+            wiring.state.outbox,
+            Outbound(rules_of(outbound)),
+            self.desk.subjects,
+            settings.webhooks.max_per_organization,
+            wiring.clock,
+        )
+
+    def submit(self) -> Response:
+        """The answer to a new request."""
+        who = _controller(self._wiring)
+        who.reach(Resource.DSR, Action.CREATE)
+        body = raw_body(LARGEST)
+        asked = decode_request(body)
+        dsr = self._taken(asked, who)
+        due = dsr.forwarding.expected_completion_at or dsr.due_at
+        accepted = Acceptance(dsr.id, dsr.owner, expected_completion_at=due)
+        return _json(encode_acceptance(accepted, body, dsr.received_at), 201)
+
+    def show(self, request_id: str) -> Response:
+        """Where a request is."""
+        within = _own(_controller(self._wiring), Action.READ)
+        return _json(encode_report(report_of(found(self.desk, request_id, within))), 200)
+
+    def cancel(self, request_id: str) -> Response:
+        """The answer to a request that is pending, and now cancelled."""
+        who = _controller(self._wiring)
+        dsr = cancel(self.desk, request_id, _own(who, Action.CANCEL), who.subject)
+        return _json(encode_cancellation(Acceptance(dsr.id, dsr.owner), self.desk.clock()), 202)
+
+    def _taken(self, asked: SubjectRequest, who: Principal) -> Dsr:
+        """The request, kept, and whom it concerns told of it."""
+        if self.desk.lake is None or asked.type not in self.desk.lake.types:
+            raise NotSupported(f"{asked.type} is not supported here: discovery lists what is")
+        if self.desk.requests.get(asked.id, Reach(None)) is not None:
+            raise Repeated("subject_request_id: there is a request of this id: choose another one")
+        self._addresses.expect(who.organization, who.subject, asked.callback_urls)
+        submitter = Submitter(
+            who.subject, who.organization, _own(who, Action.CREATE), request.remote_addr
+        )
+        return submit(self.desk, _order(asked), submitter, asked.id)
+
+
+def _order(asked: SubjectRequest) -> Order:
+    return Order(
+        kind=asked.type.value,
+        identities=asked.identities,
+        regulation=asked.regulation,
+        extensions=asked.extensions,
+        callback_urls=asked.callback_urls,
+        group_id=asked.group_id,
+        lake_only=True,
+    )
+
+
+def _own(who: Principal, action: Action) -> Reach:
+    """A controller's own requests, if it has the right. Raises ``Forbidden``."""
+    who.reach(Resource.DSR, action)
+    return Reach(who.organization, who.subject)
+
+
 def blueprint(wiring: Wiring) -> APIBlueprint:
     """The routes."""
     api = feature(
         "opendsr_processor", "OpenDSR processor", "Requests of other controllers.", secured=False
     )
-    desk = open_desk(wiring.settings.dsr, wiring.state, wiring.parameters, wiring.clock)
+    desks = _Desks(wiring)
+    desk = desks.desk
     _speak_opendsr(api, Signers(wiring.settings.opendsr, wiring.parameters))
-
-    def submit() -> NoReturn:
-        _controller(wiring).reach(Resource.DSR, Action.CREATE)
-        asked = decode_request(raw_body(LARGEST))
-        raise NotSupported(f"{asked.type} is not supported here: discovery lists what is")
-
-    def no_request(action: Action) -> NoReturn:
-        _controller(wiring).reach(Resource.DSR, action)
-        raise NotFound(_NO_REQUEST)
 
     @api.post(
         f"{PREFIX}/requests",
@@ -170,8 +248,8 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
     @public
     @streamed
     def submit_opendsr() -> Response:
-        """Have a request answered; so far this processor supports none, and says so by 501."""
-        submit()
+        """Have a request answered by the lake; what it does not support is refused by 501."""
+        return desks.submit()
 
     @api.post(
         LEGACY_PREFIX,
@@ -183,13 +261,13 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
     @streamed
     def submit_opengdpr() -> Response:
         """As `POST /opendsr/v3/requests`, under the name that OpenGDPR had for it."""
-        submit()
+        return desks.submit()
 
     @api.get(f"{PREFIX}/requests", responses=_LISTED, security=_CONTROLLERS)
     @public
     def list_opendsr(query: OpendsrGroup) -> Response:
         """Show where the requests of a group are, as mParticle has it; none if it has none."""
-        within = _controller(wiring).reach(Resource.DSR, Action.READ)
+        within = _own(_controller(wiring), Action.READ)
         asked = DsrQuery(limit=MOST_IN_GROUP, group_hash=group_hash_of(desk, query.group_id))
         reports = map(report_of, desk.requests.find(asked, within))
         grouped = [replace(report, group_id=query.group_id) for report in reports]
@@ -199,36 +277,32 @@ def blueprint(wiring: Wiring) -> APIBlueprint:
     @public
     def get_opendsr(path: OpendsrPath) -> Response:
         """Show where a request is."""
-        del path
-        no_request(Action.READ)
+        return desks.show(path.request_id)
 
     @api.get(f"{LEGACY_PREFIX}/<request_id>", responses=_SHOWN, security=_CONTROLLERS)
     @public
     def get_opengdpr(path: OpendsrPath) -> Response:
         """As `GET /opendsr/v3/requests/{id}`, under the name that OpenGDPR had for it."""
-        del path
-        no_request(Action.READ)
+        return desks.show(path.request_id)
 
     @api.delete(f"{PREFIX}/requests/<request_id>", responses=_CANCELLED, security=_CONTROLLERS)
     @public
     def cancel_opendsr(path: OpendsrPath) -> Response:
         """Cancel a request that is pending."""
-        del path
-        no_request(Action.CANCEL)
+        return desks.cancel(path.request_id)
 
     @api.delete(f"{LEGACY_PREFIX}/<request_id>", responses=_CANCELLED, security=_CONTROLLERS)
     @public
     def cancel_opengdpr(path: OpendsrPath) -> Response:
         """As `DELETE /opendsr/v3/requests/{id}`, under the name that OpenGDPR had for it."""
-        del path
-        no_request(Action.CANCEL)
+        return desks.cancel(path.request_id)
 
     @api.get(f"{PREFIX}/discovery", responses={200: OpendsrDiscovery, **_ERRORS})
     @public
     def discover_opendsr() -> Response:
         """Say what this processor supports, and where its certificate is."""
         url = f"{wiring.settings.opendsr.url}/certificate"
-        return _json(encode_discovery(discovery_of(url)), 200)
+        return _json(encode_discovery(discovery_of(url, desk.lake)), 200)
 
     @api.get(f"{PREFIX}/certificate", responses={200: _PEM, **_ERRORS})
     @public

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NEWEST = "groups"
+NEWEST = "lake"
 """The migration that ``stores.state.tables`` is in step with."""
 
 _BUSY_SECONDS = 1.0

@@ -5,13 +5,14 @@ A change of a request, its event and its audit entry are one transaction: all or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from schemas.access import Reach
 from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead
 from schemas.dsr import Dsr, DsrQuery, DueCursor, OpenTally
+from schemas.dsr_lake import LakeState
 from schemas.errors import StoreError
 
 
@@ -73,6 +74,13 @@ class DsrStore(Protocol):
 
         They are submitted or in progress, and their next try is due; one that has no next try is
         not asked about. Nor are those that are parked, or among ``to_cancel``.
+        """
+
+    def at_lake(self, states: Collection[LakeState], limit: int) -> list[Dsr]:
+        """Requests whose lake's part is in one of these states, of each the oldest first.
+
+        Only ``waiting``, ``counting`` and ``erasing`` are asked for. They are queued, submitted or
+        in progress, and not to be cancelled.
         """
 
     def due_before(

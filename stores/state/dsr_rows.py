@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from schemas.dsr import (
     Dsr,
     DsrStatus,
@@ -17,6 +19,7 @@ from schemas.dsr import (
     Review,
     Risk,
 )
+from schemas.dsr_lake import LakeWork
 from stores.state.dsr_port import OpenRequestExists
 
 
@@ -56,11 +59,13 @@ class DsrRow:
     error_message: str | None
     due_notice: Mapping[str, Any] | None
     group_hash: str | None
+    lake: Mapping[str, Any] | None
+    lake_state: str | None
     version: int
 
 
 _FORWARDED = tuple(each.name for each in fields(Forwarding))
-_NESTED = frozenset({"risk", "review", "forwarding", "due_notice"})
+_NESTED = frozenset({"risk", "review", "forwarding", "due_notice", "lake"})
 
 
 def row_of(dsr: Dsr) -> DsrRow:
@@ -69,18 +74,28 @@ def row_of(dsr: Dsr) -> DsrRow:
     risk = _kept_risk(dsr.risk)
     notice = None if dsr.due_notice is None else {**vars(dsr.due_notice)}
     review = _kept_review(dsr.review)
-    return DsrRow(**flat, **vars(dsr.forwarding), risk=risk, review=review, due_notice=notice)
+    return DsrRow(
+        **flat,
+        **vars(dsr.forwarding),
+        risk=risk,
+        review=review,
+        due_notice=notice,
+        lake=None if dsr.lake is None else msgspec.to_builtins(dsr.lake),
+        lake_state=None if dsr.lake is None else dsr.lake.state.value,
+    )
 
 
 def dsr_of(row: DsrRow) -> Dsr:
     """The request that was kept so."""
     flat = dict(vars(row))
+    del flat["lake_state"]
     forwarding = Forwarding(**{name: flat.pop(name) for name in _FORWARDED})
     features = row.risk.get("features", {})  # Older rows have none.
     risk = Risk(row.risk["score"], tuple(row.risk["reasons"]), features)
     notice = None if row.due_notice is None else DueNotice(**row.due_notice)
     nested = {"risk": risk, "review": _review(row.review), "forwarding": forwarding}
-    return Dsr(**{**flat, **nested, "due_notice": notice})
+    lake = None if row.lake is None else msgspec.convert(row.lake, LakeWork)
+    return Dsr(**{**flat, **nested, "due_notice": notice, "lake": lake})
 
 
 def _kept_risk(risk: Risk) -> dict[str, Any]:

@@ -15,6 +15,10 @@ TO_ASK_ABOUT = sa.text(
     "status IN ('submitted', 'in_progress') AND next_try_at IS NOT NULL AND parked_reason IS NULL"
     " AND (status = 'in_progress' OR cancel_requested_at IS NULL)"
 )
+AT_LAKE = sa.text(
+    "lake_state IN ('waiting', 'counting', 'erasing')"
+    " AND status IN ('queued', 'submitted', 'in_progress')"
+)
 GROUPED = sa.text("group_hash IS NOT NULL")
 TO_MINIMISE = sa.text("closed_at IS NOT NULL AND minimised_at IS NULL")
 STILL_OPEN = sa.text("open = 1")
@@ -64,6 +68,8 @@ DSRS = sa.Table(
     sa.Column("error_message", sa.Text),
     sa.Column("due_notice", sa.JSON(none_as_null=True)),
     sa.Column("group_hash", sa.String(64)),
+    sa.Column("lake", sa.JSON(none_as_null=True)),
+    sa.Column("lake_state", sa.String(16)),
     sa.Column("version", sa.Integer, nullable=False),
     _index("dsrs_by_time", *_NEWEST),
     _index("dsrs_by_organization", "organization", *_NEWEST),
@@ -73,6 +79,7 @@ DSRS = sa.Table(
     _index("dsrs_to_cancel", *_NEWEST, "next_try_at", which=TO_CANCEL),
     _index("dsrs_to_ask_about", "next_try_at", "id", which=TO_ASK_ABOUT),
     _index("dsrs_by_group", "group_hash", *_NEWEST, which=GROUPED),
+    _index("dsrs_at_lake", "lake_state", *_NEWEST, which=AT_LAKE),
     _index("dsrs_by_deadline", "due_at", "id", which=OPEN),
     _index("dsrs_to_minimise", "closed_at", "id", which=TO_MINIMISE),
 )

@@ -6,7 +6,7 @@ in this order, so that no two wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -26,10 +26,12 @@ from schemas.dsr import (
     RequestType,
     event_of_dsr,
 )
+from schemas.dsr_lake import LakeState
 from schemas.errors import StoreError
 from stores.state.database import Database, insert_into
 from stores.state.dsr_rows import DsrRow, check_apart, dsr_of, open_exists, row_of
 from stores.state.dsr_tables import (
+    AT_LAKE,
     DSR_SUBJECTS,
     DSRS,
     OPEN,
@@ -117,6 +119,11 @@ class SqlDsr:
     def to_ask_about(self, now: datetime, limit: int) -> list[Dsr]:
         found = sa.select(DSRS).where(TO_ASK_ABOUT, DSRS.c.next_try_at <= now)
         return self._all(found.order_by(DSRS.c.next_try_at, DSRS.c.id).limit(limit))
+
+    def at_lake(self, states: Collection[LakeState], limit: int) -> list[Dsr]:
+        wanted = DSRS.c.lake_state.in_([state.value for state in states])
+        found = sa.select(DSRS).where(AT_LAKE, wanted, DSRS.c.cancel_requested_at.is_(None))
+        return self._all(found.order_by(DSRS.c.lake_state, *_PLACE).limit(limit))
 
     def due_before(
         self, moment: datetime, reach: Reach, limit: int, after: DueCursor | None = None

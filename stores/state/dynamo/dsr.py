@@ -9,7 +9,7 @@ which may be a moment behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -18,6 +18,7 @@ from typing import Any
 from schemas.access import Reach
 from schemas.audit import AuditDraft
 from schemas.dsr import Dsr, DsrQuery, DsrStatus, DueCursor, OpenTally, event_of_dsr
+from schemas.dsr_lake import UNDER_WAY, LakeState
 from schemas.errors import StoreError, TooLarge
 from schemas.events import Topic
 from stores.state.dsr_rows import DsrRow, check_apart, dsr_of, open_claims, open_exists, row_of
@@ -44,6 +45,7 @@ _PARKED = "dsrs-parked"
 _TO_CANCEL = "dsrs-to-cancel"
 _TO_ASK_ABOUT = "dsrs-to-ask-about"
 _OPEN = "dsrs-open"
+_LAKE_STATES = UNDER_WAY | {LakeState.WAITING}
 _CLOSED = "dsrs-closed"
 _LISTED = ("dsrs",)
 _UNCHANGED = "#version = :before"
@@ -147,6 +149,18 @@ class DynamoDsr:
         due_ones = self._table.query("#pk = :pk AND #sk < :after", values=values, page=_PAGE)
         return records_of(self._table, map(_key_of_marked, due_ones), read, limit)
 
+    def at_lake(self, states: Collection[LakeState], limit: int) -> list[Dsr]:
+        def read(item: Item) -> Dsr | None:
+            dsr = _dsr(item)
+            return (
+                dsr
+                if _lake_mark(dsr) and dsr.lake is not None and dsr.lake.state in states
+                else None
+            )
+
+        marked = (item for state in sorted(states) for item in self._marked(_at_lake(state)))
+        return records_of(self._table, map(_key_of_marked, marked), read, limit)
+
     def due_before(
         self, moment: datetime, reach: Reach, limit: int, after: DueCursor | None = None
     ) -> list[Dsr]:
@@ -246,7 +260,7 @@ def _beside(dsr: Dsr) -> list[Item]:
         {"pk": joined("dsr-open", *claim), "sk": "claim", "id": dsr.id}
         for claim in sorted(open_claims(dsr))
     ]
-    return [*links, *claims, *_marks(dsr)]
+    return [*links, *claims, *_marks(dsr), *_lake_mark(dsr)]
 
 
 def _marks(dsr: Dsr) -> list[Item]:
@@ -265,6 +279,21 @@ def _marks(dsr: Dsr) -> list[Item]:
     }
     subjects = _in_organization(dsr)
     return [{**mark, "subjects": subjects} if subjects and _waits(dsr) else mark]
+
+
+def _lake_mark(dsr: Dsr) -> list[Item]:
+    """What whoever has the lake's part done has to find."""
+    is_open = dsr.status in {DsrStatus.QUEUED, DsrStatus.SUBMITTED, DsrStatus.IN_PROGRESS}
+    if dsr.lake is None or dsr.lake.state not in _LAKE_STATES:
+        return []
+    if not is_open or dsr.cancel_requested_at is not None:
+        return []
+    pk = _at_lake(dsr.lake.state)
+    return [{"pk": pk, "sk": moment(dsr.received_at, dsr.id), "id": dsr.id}]
+
+
+def _at_lake(state: LakeState) -> str:
+    return f"dsrs-lake-{state}"
 
 
 def _queue_of(dsr: Dsr) -> str | None:

@@ -13,7 +13,7 @@ from tests.dsr_requests import RECEIVED, a_request
 OPEN = ["held", "queued", "submitted", "in_progress"]
 FINAL = ["completed", "failed", "cancelled"]
 ALLOWED = (
-    {("held", "queued"), ("held", "cancelled")}
+    {("held", "queued"), ("held", "submitted"), ("held", "cancelled")}
     | {("queued", to) for to in ["submitted", "in_progress", *FINAL]}
     | {("submitted", to) for to in ["in_progress", *FINAL]}
     | {("in_progress", to) for to in FINAL}

@@ -1,0 +1,262 @@
+"""What the process of a lake's job does: it answers requests from the lake, several in one pass.
+
+    take up ──> count, and hold for a reviewer        if a preview is wanted
+            └─> erase all others together ──> certificate ──> tell each request
+                  └── too much would go: halve them, until the one that it is can be held
+
+Killed at any point, the job goes on: the requests say which job has them, an erasure has an id made
+of those of its requests, and is gone on with under that. Who a request is about is opened here,
+from the state store, and is in no argument, log or name of a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from config.settings import Settings
+from dsr.changing import Decide, Step, change
+from dsr.desk import Desk, open_desk
+from dsr.lake import done, held, parked, returned, taken
+from dsr.requests import particulars
+from runners.choose import PipelineRunner
+from runners.erase import ErasureDone, close_erasure, open_site, preview_erasure, run_erasure
+from runners.erase_audit import certified
+from runners.erase_order import ErasureOrder, ErasureSite
+from runners.erase_preview import MatchShareExceeded
+from schemas.access import Reach
+from schemas.audit import AuditDraft
+from schemas.dsr import Dsr
+from schemas.dsr_lake import REQUESTS, LakeCertificate, LakePreview, LakeState
+from schemas.errors import UsageError
+from schemas.jobs import Job
+from schemas.subject_lists import Subject
+from stores.erasure_certificates import certificate_key
+from stores.erasures import end_record, find_record
+from stores.parameters import open_parameters
+from stores.previews import load_preview
+from stores.state.service_port import Stores
+from stores.subjects import SealBroken
+
+if TYPE_CHECKING:
+    from config.dsr import LakeSection
+
+ACTOR = "lake"
+"""What the audit log calls it."""
+
+_MINE = frozenset({LakeState.ERASING, LakeState.DONE, LakeState.HELD})
+PREVIEW_WANTED = "a reviewer has to approve what the erasure would take"
+TOO_MUCH = "more rows belong to the subject than may go unseen: a reviewer has to approve that"
+
+_log = structlog.get_logger()
+
+
+def answer_by_lake(
+    job: Job, settings: Settings, state: Stores, runner: PipelineRunner
+) -> dict[str, int]:
+    """Do the work of a lake's job; how much that was.
+
+    Raises ``LetheError``. What was done by then stays done, and is told to the requests.
+    """
+    parameters = open_parameters(settings.parameters)
+    desk = open_desk(settings.dsr, state, parameters, lambda: datetime.now(UTC))
+    if settings.dsr.lake.uri is None:
+        raise UsageError("dsr.lake.uri: is not set any more: the lake cannot be reached")
+    site = open_site(settings.dsr.lake.uri, settings)
+    work = LakeJob(job, desk, site, runner)
+    work.run()
+    return {"requests": len(job.parameters[REQUESTS]), "erased": work.erased, "held": work.held}
+
+
+@dataclass
+class LakeJob:
+    """One job, for one run of it. ``erased`` and ``held`` count requests."""
+
+    job: Job
+    desk: Desk
+    site: ErasureSite
+    runner: PipelineRunner
+    erased: int = 0
+    held: int = 0
+
+    def run(self) -> None:
+        """Answer the job's requests as far as they are still to be answered."""
+        requests = [self._change(one, self._taken) for one in self.job.parameters[REQUESTS]]
+        mine = [dsr for dsr in requests if dsr.lake is not None and dsr.lake.job_id == self.job.id]
+        readable = [dsr for dsr in mine if self._is_readable(dsr)]
+        for dsr in readable:
+            if _state_of(dsr) is LakeState.COUNTING:
+                self._hold(dsr, PREVIEW_WANTED)
+        ours = [dsr for dsr in readable if _state_of(dsr) in _MINE and _is_begun(dsr)]
+        approved = [dsr for dsr in ours if _is_approved(dsr) and self._is_still_approved(dsr)]
+        self._erase(approved, 1.0)
+        self._erase([dsr for dsr in ours if not _is_approved(dsr)], self._section.max_match_share)
+
+    @property
+    def _section(self) -> LakeSection:
+        return self.desk.section.lake
+
+    def _taken(self, dsr: Dsr, now: datetime) -> Step | None:
+        return taken(dsr, now, self.job.id, self._section.preview)
+
+    # --- counting
+
+    def _hold(self, dsr: Dsr, reason: str) -> None:
+        made = preview_erasure(self._order([dsr], 1.0), self.site, self.runner)
+        preview = LakePreview(made.id, made.matched, made.rows, len(made.files), made.by_type)
+        self._tell(dsr, partial(held, job_id=self.job.id, preview=preview, reason=reason))
+        self.held += 1
+
+    def _is_still_approved(self, dsr: Dsr) -> bool:
+        """Whether what was approved is kept; if not, it is counted anew by a later job."""
+        if _state_of(dsr) is not LakeState.ERASING or dsr.lake is None or dsr.lake.preview is None:
+            return True
+        if self._is_known(_id_of([dsr])):
+            return True
+        try:
+            load_preview(self.site.store, dsr.lake.preview.id, self.desk.clock())
+        except UsageError:
+            self._tell(dsr, partial(returned, job_id=self.job.id))
+            return False
+        return True
+
+    # --- erasing
+
+    def _erase(self, group: Sequence[Dsr], most: float) -> None:
+        """Erase the subjects of these requests in one pass, or in as many as it takes."""
+        if all(_state_of(dsr) is not LakeState.ERASING for dsr in group):
+            self._forget(group)
+        elif self._was_halved(group):
+            self._erase_halves(group, most)
+        else:
+            self._erase_together(group, most)
+
+    def _erase_together(self, group: Sequence[Dsr], most: float) -> None:
+        try:
+            finished = run_erasure(self._order(group, most), self.site, self.runner)
+        except MatchShareExceeded:
+            if len(group) > 1:
+                self._erase_halves(group, most)
+            else:
+                self._hold(group[0], TOO_MUCH)
+        else:
+            self._conclude(group, finished)
+
+    def _erase_halves(self, group: Sequence[Dsr], most: float) -> None:
+        for half in _halves(group):
+            self._erase(half, most)
+
+    def _was_halved(self, group: Sequence[Dsr]) -> bool:
+        """Whether an earlier run of the job has divided these, so that it is to be done again."""
+        if any(_state_of(dsr) is LakeState.HELD for dsr in group):
+            return True  # by whom too much would go: the others are not to take it with them
+        if self.job.attempts < 2 or len(group) < 2 or self._is_known(_id_of(group)):
+            return False
+        return any(
+            self._is_known(_id_of(half)) or self._was_halved(half) for half in _halves(group)
+        )
+
+    def _is_known(self, erasure_id: str) -> bool:
+        store = self.site.store
+        if store.head(certificate_key(erasure_id)) is not None:
+            return True
+        return find_record(store, erasure_id) is not None
+
+    def _order(self, group: Sequence[Dsr], most: float) -> ErasureOrder:
+        section, days = self._section, self._section.suppress_days
+        return ErasureOrder(
+            subjects=tuple(map(self._subject, group)),
+            mode=section.mode,
+            also=section.also,
+            plus_addressing=self.desk.section.plus_addressing,
+            max_match_share=most,
+            suppress_for=None if days is None else timedelta(days=days),
+            wait=timedelta(seconds=section.wait_seconds),
+            remove_old_versions=section.old_versions == "remove",
+            id=_id_of(group),
+        )
+
+    def _conclude(self, group: Sequence[Dsr], finished: ErasureDone) -> None:
+        """Have the audit log and each request know of the certificate; then it is over."""
+        made = finished.certificate
+        draft = certified(made, ACTOR, group[0].organization)
+        self.desk.audit.append(draft)
+        told = LakeCertificate(
+            id=made.id,
+            sha256=_digest_in(draft),
+            requests=len(group),
+            rows=made.matched,
+            files=len(made.files),
+            unreachable=len(made.unreachable),
+            open_runs=len(made.open_runs),
+        )
+        for dsr in group:
+            self._tell(dsr, partial(done, job_id=self.job.id, certificate=told))
+        close_erasure(self.site, finished)
+        self.erased += len(group)
+        if not finished.is_complete:
+            _log.warning("an erasure could not reach everything", erasure=made.id)
+
+    def _forget(self, group: Sequence[Dsr]) -> None:
+        """All are told: an earlier run may have died before it forgot the erasure."""
+        if group:
+            end_record(self.site.store, _id_of(group))
+
+    # --- requests
+
+    def _subject(self, dsr: Dsr) -> Subject:
+        return particulars(self.desk, dsr).identities
+
+    def _is_readable(self, dsr: Dsr) -> bool:
+        """Whether it says who it is about; if not, it is left to operators."""
+        if _state_of(dsr) not in {LakeState.COUNTING, LakeState.ERASING}:
+            return bool(dsr.sealed)
+        try:
+            if self._subject(dsr):
+                return True
+            message = "the request does not say any more who it is about"
+        except SealBroken as error:
+            message = error.message
+        self._tell(dsr, partial(parked, job_id=self.job.id, code="seal_broken", message=message))
+        return False
+
+    def _tell(self, dsr: Dsr, decide: Decide) -> None:
+        self._change(dsr.id, decide)
+
+    def _change(self, request_id: str, decide: Decide) -> Dsr:
+        return change(self.desk, request_id, Reach(None), ACTOR, decide)
+
+
+def _state_of(dsr: Dsr) -> LakeState | None:
+    return None if dsr.lake is None else dsr.lake.state
+
+
+def _is_begun(dsr: Dsr) -> bool:
+    """Whether it was taken to be erased; one that was just counted was not."""
+    state = _state_of(dsr)
+    return state is not LakeState.HELD or (dsr.lake is not None and dsr.lake.reason == TOO_MUCH)
+
+
+def _is_approved(dsr: Dsr) -> bool:
+    return dsr.lake is not None and dsr.lake.is_approved
+
+
+def _halves(group: Sequence[Dsr]) -> tuple[Sequence[Dsr], Sequence[Dsr]]:
+    middle = len(group) // 2
+    return group[:middle], group[middle:]
+
+
+def _id_of(group: Iterable[Dsr]) -> str:
+    """The erasure's id: always the same for the same requests."""
+    names = "\n".join(sorted(dsr.id for dsr in group))
+    return hashlib.sha256(names.encode()).hexdigest()[:32]
+
+
+def _digest_in(draft: AuditDraft) -> str:
+    return str(draft.detail["certificateSha256"])

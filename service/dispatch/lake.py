@@ -1,0 +1,99 @@
+"""The lake's part in requests, as jobs: what waits is put together, what was lost is found.
+
+    waiting requests of one organization ──> one job, when no other is under way
+    a job that ended, or is gone ──> requests that it left: parked, for operators to see
+
+There is one such job at a time, so that what comes while it runs is answered together by the next
+one. Should two be made at once, each request is taken by one of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+
+from dsr.changing import change
+from dsr.desk import Desk
+from dsr.lake import parked
+from schemas.access import Reach
+from schemas.dsr import Dsr
+from schemas.dsr_lake import JOB_KIND, REQUESTS, UNDER_WAY, LakeState
+from schemas.jobs import Job, JobStatus
+from stores.state.service_port import JobStore
+
+ACTOR = "lake"
+
+NOBODYS = "lethe:lake"
+"""The organization and owner of these jobs; no principal can be of that name."""
+
+_AT_ONCE = 1000
+_EVERYWHERE = Reach(None)
+_log = structlog.get_logger()
+
+
+class LakeJobs:
+    """Makes jobs of requests. For one thread, of the process that dispatches."""
+
+    def __init__(self, desk: Desk, jobs: JobStore, most: int) -> None:
+        self._desk = desk
+        self._jobs = jobs
+        self._most = most
+
+    def __call__(self) -> None:
+        """One look at what there is to do. Raises ``StoreError``."""
+        under_way = self._left_under_way()
+        waiting = self._desk.requests.at_lake({LakeState.WAITING}, self._most)
+        if waiting and not under_way and not self._is_one_queued():
+            first = waiting[0].organization
+            self._add([dsr for dsr in waiting if dsr.organization == first])
+
+    def _left_under_way(self) -> bool:
+        """Whether a job is at some; those of a job that is over are parked."""
+        requests = self._desk.requests.at_lake(UNDER_WAY, _AT_ONCE)
+        ids = {dsr.lake.job_id for dsr in requests if dsr.lake is not None}
+        jobs = {one: self._jobs.get(str(one), _EVERYWHERE) for one in ids}
+        for dsr in requests:
+            if dsr.lake is not None:
+                self._park_if_lost(dsr, str(dsr.lake.job_id), jobs[dsr.lake.job_id])
+        return any(job is not None and not job.status.is_final for job in jobs.values())
+
+    def _park_if_lost(self, dsr: Dsr, job_id: str, job: Job | None) -> None:
+        if job is not None and not job.status.is_final:
+            return
+        code, message = _end_of(job)
+        decide = partial(parked, job_id=job_id, code=code, message=message)
+        change(self._desk, dsr.id, _EVERYWHERE, ACTOR, decide)
+        _log.error("the lake could not answer a request", request=dsr.id, job=job_id, code=code)
+
+    def _is_one_queued(self) -> bool:
+        return any(job.kind == JOB_KIND for job in self._jobs.unfinished(_AT_ONCE))
+
+    def _add(self, requests: Sequence[Dsr]) -> None:
+        now, ids = self._desk.clock(), [dsr.id for dsr in requests]
+        job = Job(
+            id=uuid.uuid4().hex,
+            kind=JOB_KIND,
+            organization=NOBODYS,
+            owner=NOBODYS,
+            fingerprint=hashlib.sha256("\n".join(ids).encode()).hexdigest(),
+            status=JobStatus.QUEUED,
+            created_at=now,
+            updated_at=now,
+            input_key="",
+            parameters={REQUESTS: ids},
+        )
+        self._jobs.add([job])
+        _log.info("requests wait for the lake", job=job.id, requests=len(ids))
+
+
+def _end_of(job: Job | None) -> tuple[str, str]:
+    """Why a job left a request."""
+    if job is None:
+        return "job_gone", "the job that was at it is gone"
+    if job.status is JobStatus.CANCELLED:
+        return "cancelled", "the job that was at it was cancelled"
+    return job.error_code or "job_gone", job.error_message or "the job that was at it is over"
