@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 from schemas.fields import Field
 from transforms.avro_container import encoded_number
-from transforms.erasure.avro_schema import Schema, definitions
+from transforms.erasure.avro_schema import Schema, definitions, is_decimal, is_uuid
 from transforms.erasure.redaction import Redaction, is_personal
 from transforms.subject_columns import members_of
 
@@ -21,6 +22,7 @@ Members = Mapping[str, Field]
 _WIDTHS = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 _NUMBERS = frozenset({"int", "long", "enum"})
 _ZERO = b"\x00"
+_NOBODY = str(UUID(int=0)).encode()
 
 
 class RowRedaction:
@@ -82,12 +84,18 @@ class _Walk:
             case "map":
                 return self._blocks(lambda: self._key() + self.hide(schema["values"]))
             case "string" | "bytes":
-                hidden = self._text(self._take(self._number()))
+                hidden = self._hidden(schema, self._take(self._number()))
                 return encoded_number(len(hidden)) + hidden
             case kind if kind in _NUMBERS:
                 self._number()
                 return _ZERO
         return bytes(len(self._scalar(schema)))
+
+    def _hidden(self, schema: Mapping[str, Any], value: bytes) -> bytes:
+        """What stands for a text or bytes: what readers take for a value of the same type."""
+        if is_decimal(schema):
+            return _ZERO
+        return _NOBODY if is_uuid(schema) else self._text(value)
 
     def _resolved(self, schema: Schema) -> Schema:
         if isinstance(schema, str):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
+import fastavro
 import pyarrow as pa
 
 from schemas.errors import SchemaError
@@ -17,6 +19,13 @@ from transforms.avro_container import NotAvro
 
 _NAMED = frozenset({"record", "error", "enum", "fixed"})
 _KEPT = ("type", "name", "namespace", "fields", "symbols", "items", "values", "size")
+_OF_LOGICAL = ("logicalType", "precision", "scale")
+_WIDEST_DECIMAL = 76
+
+_WRITTEN_UUID = "lethe-uuid"
+"""A logical type of our own: fastavro gives its values as UUIDs are written."""
+
+fastavro.read.LOGICAL_READERS[f"fixed-{_WRITTEN_UUID}"] = lambda value, *_: str(UUID(bytes=value))
 
 _SCALARS: dict[str, Any] = {
     "null": pa.null(),
@@ -34,9 +43,10 @@ Schema = Any
 
 
 def bare_schema(encoded: bytes) -> dict[str, Any]:
-    """A file's schema with every name in full, and no logical types, defaults and documentation.
+    """A file's schema with every name in full, and no defaults and documentation.
 
-    So values are read as they are stored. Raises ``NotAvro`` if it is no schema of rows.
+    Of logical types there are left decimals and UUIDs, whose bytes are no text; all else is read as
+    it is stored. Raises ``NotAvro`` if it is no schema of rows.
     """
     try:
         schema = _bare(json.loads(encoded), "")
@@ -55,12 +65,38 @@ def _bare(schema: Schema, space: str) -> Schema:
     if isinstance(schema["type"], dict | list):
         return _bare(schema["type"], space)
     if schema["type"] not in _NAMED | {"array", "map"}:
-        return _bare(schema["type"], space)
-    kept = {key: schema[key] for key in _KEPT if key in schema}
+        logical = _logical(schema)
+        kind = _bare(schema["type"], space)
+        return {"type": kind, **logical} if logical else kind
+    kept = {key: schema[key] for key in _KEPT if key in schema} | _logical(schema)
     if schema["type"] in _NAMED:
         kept["name"] = _full_name(schema["name"], kept.pop("namespace", space))
         space = kept["name"].rpartition(".")[0]
     return {key: _bare_part(key, part, space) for key, part in kept.items()}
+
+
+def _logical(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """What says that a type is of decimals or UUIDs; nothing if it is of others."""
+    if is_decimal(schema):
+        return {key: schema[key] for key in _OF_LOGICAL if key in schema}
+    return {"logicalType": "uuid"} if is_uuid(schema) else {}
+
+
+def is_decimal(schema: Mapping[str, Any]) -> bool:
+    """Whether values are decimals; a type that only claims so is what it is without the claim."""
+    if schema.get("logicalType") != "decimal" or schema["type"] not in {"bytes", "fixed"}:
+        return False
+    precision, scale = schema.get("precision"), schema.get("scale", 0)
+    if not isinstance(precision, int) or not isinstance(scale, int):
+        return False
+    return 0 <= scale <= precision <= _WIDEST_DECIMAL and precision > 0
+
+
+def is_uuid(schema: Mapping[str, Any]) -> bool:
+    """Whether values are UUIDs, as text or as 16 bytes."""
+    if schema.get("logicalType") != "uuid":
+        return False
+    return schema["type"] == "string" or (schema["type"] == "fixed" and schema["size"] == 16)
 
 
 def _bare_part(key: str, part: Any, space: str) -> Any:
@@ -116,6 +152,8 @@ def _defined(schema: Schema, known: Mapping[str, Schema], seen: set[str]) -> Sch
     if name is not None:
         seen.add(name)
         schema = known[name]
+    if is_uuid(schema):
+        return "string" if name is None else {**schema, "logicalType": _WRITTEN_UUID}
     return _with_parts(schema, lambda part: _defined(part, known, seen))
 
 
@@ -142,6 +180,10 @@ def _arrow(schema: Schema, known: Mapping[str, Schema], within: tuple[str, ...])
         return _arrow_of_union(schema, known, within)
     if isinstance(schema, str):
         return _SCALARS[schema] if schema in _SCALARS else _arrow(known[schema], known, within)
+    if is_decimal(schema):
+        return pa.decimal256(_WIDEST_DECIMAL, schema.get("scale", 0))
+    if schema.get("logicalType") == _WRITTEN_UUID:
+        return pa.string()
     match schema["type"]:
         case "enum":
             return pa.string()

@@ -18,7 +18,7 @@ from schemas.dsr import Identity, IdentityType
 from schemas.errors import SchemaError
 from tests.unit.schemas.record_types import array, record, record_type
 from transforms.avro import AvroFileWriter
-from transforms.avro_container import NotAvro, read_header
+from transforms.avro_container import AvroBlock, NotAvro, encoded_block, read_header
 from transforms.erasure.avro import count_avro, rewrite_avro
 from transforms.erasure.avro_codecs import packed, unpacked
 from transforms.erasure.matching import IdentityMatcher
@@ -220,6 +220,53 @@ def test_column_of_several_types_is_an_error_and_not_passed_over() -> None:
     fastavro.writer(out, schema, [{"email": SUBJECT}])
     with pytest.raises(SchemaError, match="several types"):
         rewritten(out.getvalue())
+
+
+USER = record_type({"name": "user", "type": "string", "subject": "controller_customer_id"})
+UUID_TEXT = "00000000-0000-0000-0000-00000000002a"
+DECIMAL = {"logicalType": "decimal", "precision": 20, "scale": 2}
+ID_TYPES: dict[str, tuple[Any, bytes, str]] = {
+    "decimal": ({"type": "bytes", **DECIMAL}, b"\x04\x10\x68", "42"),
+    "fixed-decimal": (
+        {"type": "fixed", "name": "d", "size": 9, **DECIMAL},
+        b"\x00\x00\x00\x00\x00\x00\x00\x10\x68",
+        "42",
+    ),
+    "fixed-uuid": (
+        {"type": "fixed", "name": "u", "size": 16, "logicalType": "uuid"},
+        bytes(15) + b"\x2a",
+        UUID_TEXT,
+    ),
+    "uuid": ({"type": "string", "logicalType": "uuid"}, b"\x48" + UUID_TEXT.encode(), UUID_TEXT),
+    "claimed": ({"type": "string", "logicalType": "decimal"}, b"\x0442", "42"),
+}
+
+
+@pytest.mark.parametrize("name", ID_TYPES)
+def test_id_is_found_as_text_whatever_its_bytes_are(name: str) -> None:
+    kind, encoded, text = ID_TYPES[name]
+    wanted = Identity(IdentityType.CONTROLLER_CUSTOMER_ID, text)
+    found = IdentityMatcher((wanted,), Scrubber(KEY))
+    assert count_avro(io.BytesIO(one_row("user", kind, encoded)), USER, found).matched == 1
+
+
+@pytest.mark.parametrize("name", ["decimal", "uuid"])
+def test_redacted_row_can_be_read_whatever_the_types_are(name: str) -> None:
+    kind, encoded, text = ID_TYPES[name]
+    wanted = Identity(IdentityType.CONTROLLER_CUSTOMER_ID, text)
+    found, out = IdentityMatcher((wanted,), Scrubber(KEY)), io.BytesIO()
+    content = io.BytesIO(one_row("user", kind, encoded))
+    rewrite_avro(content, out, USER, found, Redaction(KEY))
+    assert not int(read(out.getvalue())[0]["user"])
+
+
+def one_row(column: str, kind: Any, encoded: bytes) -> bytes:
+    """A file with one row of one column, whose bytes are given."""
+    schema = {"type": "record", "name": "row", "fields": [{"name": column, "type": kind}]}
+    out = io.BytesIO()
+    fastavro.writer(out, schema, [])
+    header = read_header(io.BytesIO(out.getvalue()))
+    return header.encoded + encoded_block(AvroBlock(1, encoded), header)
 
 
 @pytest.mark.parametrize("cut", [0, 3, 40, 300, -1])
