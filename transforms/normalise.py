@@ -49,6 +49,16 @@ def plain_text(values: Any) -> Any:
     return values.cast(pa.string())
 
 
+def words_in(texts: Any) -> list[str | None]:
+    """The texts of an array; what is no UTF-8 in them is replaced: not all writers see to that."""
+    try:
+        found: list[str | None] = texts.to_pylist()
+    except UnicodeDecodeError:
+        plain = texts.cast(pa.large_string()).cast(pa.large_binary()).to_pylist()
+        found = [None if word is None else word.decode("utf-8", "replace") for word in plain]
+    return found
+
+
 def _of_ascii(values: Any, kind: IdentityType, plus_addressing: bool) -> Any:
     trimmed = pc.ascii_trim(values, characters=_WHITE_SPACE)
     if kind in KEEPS_CASE:
@@ -62,6 +72,7 @@ def _of_ascii(values: Any, kind: IdentityType, plus_addressing: bool) -> Any:
 def _by_the_rule(values: Any, kind: IdentityType, plus_addressing: bool) -> Any:
     found = pc.dictionary_encode(values)
     words = [
-        normalised(Identity(kind, word), plus_addressing) for word in found.dictionary.to_pylist()
+        None if word is None else normalised(Identity(kind, word), plus_addressing)
+        for word in words_in(found.dictionary)
     ]
     return pa.array(words, values.type).take(found.indices)

@@ -244,7 +244,22 @@ def _text(field: Field, values: Any) -> Any:
         return _legible(values)
     if pa.types.is_nested(kind) or pa.types.is_temporal(kind):
         raise SchemaError(f"column {field.name!r} is {kind}, and no text: {_ADVICE}")
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return _whole_as_such(values)
     return values if pa.types.is_large_string(kind) else values.cast(pa.string())
+
+
+def _whole_as_such(values: Any) -> Any:
+    """Numbers as text, whole ones without a fraction or an exponent, as ids are written."""
+    if pa.types.is_floating(values.type):
+        values = values.cast(pa.float64())
+        is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _LARGEST))
+        whole = pc.if_else(is_whole, values, pa.scalar(None, pa.float64())).cast(pa.int64())
+        return pc.coalesce(whole.cast(pa.string()), values.cast(pa.string()))
+    return pc.replace_substring_regex(values.cast(pa.string()), r"\.0+$", "")
+
+
+_LARGEST = 2.0**63
 
 
 def _is_binary(kind: Any) -> bool:

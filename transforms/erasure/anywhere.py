@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from schemas.dsr import IdentityType
 from schemas.fields import Field, Kind, ListKind, MapKind, RecordKind, RecordType, StringKind
 from transforms.erasure.text import TextSearch
+from transforms.normalise import words_in
 from transforms.subject_columns import subject_columns
 
 _ANY = IdentityType.EMAIL.value
@@ -53,8 +54,8 @@ class AnyColumnMatcher:
 
     def _matched(self, values: Any, name: str) -> Any:
         encoded = pc.dictionary_encode(values)
-        words = encoded.dictionary.to_pylist()
-        hits = pa.array([self.search.is_subject(word, name) for word in words], pa.bool_())
+        words = words_in(encoded.dictionary)
+        hits = pa.array([self.search.is_subject(word or "", name) for word in words], pa.bool_())
         found = hits.take(encoded.indices).fill_null(False)
         return np.asarray(found.to_numpy(zero_copy_only=False), bool)
 

@@ -24,7 +24,7 @@ from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import Suppressed
 from schemas.fields import RecordType
 from schemas.identities import normalised
-from transforms.normalise import normalised_column
+from transforms.normalise import normalised_column, words_in
 from transforms.scrub import Scrubber
 from transforms.subject_columns import SubjectColumn, subject_columns
 from transforms.subject_hashes import SubjectHasher
@@ -196,9 +196,13 @@ def _is_digest(values: pa.Array, form: IdentityFormat, wanted: Collection[str]) 
     """Which values have one of the digests; each distinct one is hashed once."""
     encoded = pc.dictionary_encode(values)
     make = _DIGESTS[form]
-    words = encoded.dictionary.to_pylist()
-    found = pa.array([make(word.encode()).hexdigest() in wanted for word in words], pa.bool_())
+    words = words_in(encoded.dictionary)
+    found = pa.array([_digest(make, word) in wanted for word in words], pa.bool_())
     return _as_mask(found.take(encoded.indices).fill_null(False))
+
+
+def _digest(make: Callable[..., Any], word: str | None) -> str:
+    return "" if word is None else str(make(word.encode()).hexdigest())
 
 
 def _is_among(hashes: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> Mask:

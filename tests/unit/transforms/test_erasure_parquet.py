@@ -435,3 +435,12 @@ def decoded(table: pa.Table) -> pa.Table:
 def _identities(row: dict[str, Any]) -> list[str]:
     mails = [row["email"], *(one["mail"] for one in row["people"] or [] if one)]
     return [mail.strip().lower() for mail in mails if mail is not None]
+
+
+def test_text_that_is_no_utf8_hides_nothing_and_stops_nothing() -> None:
+    encoded = pa.array([b"M\xfcller@acme.example", SUBJECT.encode(), b"\xff", None], pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), 4, encoded.buffers())
+    told, after = rewritten(file(pa.table({"email": broken})))
+    assert told == Rewritten(4, 1, 3)
+    kept = [b"M\xfcller@acme.example", b"\xff", None]
+    assert read(after)["email"].cast(pa.binary()).to_pylist() == kept

@@ -70,6 +70,14 @@ def test_uuids_are_read_as_they_are_written() -> None:
     assert found(record_type(user), pa.record_batch({"user": ids})) == expected
 
 
+@pytest.mark.parametrize("kind", [pa.float64(), pa.decimal128(30, 6), pa.int64()])
+def test_whole_numbers_are_read_as_ids_are_written(kind: pa.DataType) -> None:
+    user = {"name": "user", "type": "string", "subject": "controller_customer_id"}
+    ids = pa.array([123456789012, None, 7], pa.int64()).cast(kind)
+    found_ids = found(record_type(user), pa.record_batch({"user": ids}))
+    assert found_ids == [(0, "123456789012"), (2, "7")]
+
+
 def test_columns_that_the_rows_do_not_have_are_skipped() -> None:
     assert found(record_type(EMAIL), batch("other", ["a@x.org"], pa.string())) == []
 
