@@ -186,7 +186,7 @@ def held(dsr: Dsr, now: datetime, job_id: str, preview: LakePreview, reason: str
 def done(dsr: Dsr, now: datetime, job_id: str, certificate: LakeCertificate) -> Step | None:
     """Erased, by this certificate. Completed, unless a processor has not done its part yet."""
     work = dsr.lake
-    if work is None or not _is_at(work, job_id):
+    if work is None or not _is_at(work, job_id) or work.state is not LakeState.ERASING:
         return None
     kept = replace(work, state=LakeState.DONE, certificate=certificate, done_at=now, reason=None)
     detail = {

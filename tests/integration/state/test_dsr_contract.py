@@ -25,6 +25,13 @@ from schemas.dsr import (
     Risk,
     event_of_dsr,
 )
+from schemas.dsr_lake import (
+    UNDER_WAY,
+    LakeCertificate,
+    LakePreview,
+    LakeState,
+    LakeWork,
+)
 from schemas.errors import StoreError
 from stores.state.dsr_port import OpenRequestExists
 from tests.dsr_requests import RECEIVED, a_request
@@ -83,6 +90,20 @@ FULL: dict[str, Any] = {
     "minimised_at": later(days=5),
     "error_code": "refused",
     "error_message": "the processor refused it",
+    "lake": LakeWork(
+        LakeState.DONE,
+        alone=False,
+        unsearched=("android_id",),
+        job_id="j1",
+        preview=LakePreview("p1", 3, 100, 2, {"demand": 3}),
+        reviewed_by="user-2",
+        reviewed_at=later(hours=2, microseconds=7),
+        began_at=later(hours=3),
+        certificate=LakeCertificate("c1", subject("c"), 2, 3, 2, 1, 1),
+        done_at=later(hours=4),
+        processor_done_at=later(hours=5),
+        reason="seen",
+    ),
 }
 
 
@@ -478,3 +499,40 @@ def test_requests_closed_for_long_are_to_be_minimised_until_they_are(state: AnyS
     assert state.dsr.to_minimise(new.closed_at or RECEIVED, 9) == [old]
     become(state, old, subjects=(), sealed=b"", minimised_at=later(days=9))
     assert state.dsr.to_minimise(later(days=9), 9) == [new]
+
+
+WAITING = LakeWork()
+
+
+def at_lake(state: AnyState, *states: LakeState) -> list[Dsr]:
+    return state.dsr.at_lake(states or (LakeState.WAITING,), 9)
+
+
+def test_what_waits_for_the_lake_comes_oldest_first(state: AnyState) -> None:
+    younger, older = (
+        added(state, lake=WAITING, received_at=later(hours=hours)) for hours in (2, 1)
+    )
+    added(state)
+    assert at_lake(state) == [older, younger]
+    assert state.dsr.at_lake({LakeState.WAITING}, 1) == [older]
+
+
+def test_what_the_lake_is_at_is_found_until_it_is_done(state: AnyState) -> None:
+    dsr = added(state, lake=WAITING)
+    dsr = become(state, dsr, lake=LakeWork(LakeState.COUNTING, job_id="j1"))
+    assert (at_lake(state), at_lake(state, *UNDER_WAY)) == ([], [dsr])
+    dsr = become(state, dsr, lake=LakeWork(LakeState.ERASING, job_id="j1"))
+    assert at_lake(state, *UNDER_WAY) == [dsr]
+    become(state, dsr, lake=LakeWork(LakeState.DONE))
+    assert at_lake(state, *UNDER_WAY) == []
+
+
+def test_what_is_held_closed_or_to_be_cancelled_does_not_wait_for_the_lake(
+    state: AnyState,
+) -> None:
+    held = added(state, lake=WAITING, status=DsrStatus.HELD)
+    added(state, lake=WAITING, status=DsrStatus.CANCELLED, closed_at=later(hours=1))
+    added(state, lake=WAITING, status=DsrStatus.SUBMITTED, cancel_requested_at=later(hours=1))
+    assert at_lake(state) == []
+    let_go = become(state, held, status=DsrStatus.SUBMITTED)
+    assert at_lake(state) == [let_go]
