@@ -95,13 +95,14 @@ class SubjectSieve:
         block = replace(batch.block, carried=carried)
         return replace(batch, block=block, rejects=kept, suppressed=suppressed)
 
-    def places_near(self, values: pa.Array) -> npt.NDArray[np.int64]:
-        """Where values stand, of whatever type, that may be suppressed. There are no nulls."""
-        found = [
-            sets.places_in(self.hasher.near_forms(values, kind))
-            for kind, sets in self._near.items()
-        ]
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+    @property
+    def kinds(self) -> frozenset[IdentityType]:
+        """The types of suppressed identities."""
+        return frozenset(self._near)
+
+    def places_near(self, values: pa.Array, kind: IdentityType) -> npt.NDArray[np.int64]:
+        """Where values stand that may be suppressed ones of this type. There are no nulls."""
+        return self._near[kind].places_in(self.hasher.near_forms(values, kind))
 
     def is_document(self, document: Any) -> bool:
         """Whether a JSON document names a suppressed subject."""

@@ -126,14 +126,14 @@ class _LaneWork:
             return
         self._open[part.number] = results
         rows = rows_of_part(enrichment, part)
+        if self._sieve is not None:
+            rows = self._sieve.sift(rows)
         for number, batch in batches_of(rows, part, enrichment.plan.batch_size):
             if number not in results.finished:
                 self._crew.do(_Task(self, part.number, results, number, batch))
 
     def finish(self, part: int, results: PartResults, number: int, rows: list[Row]) -> None:
         """Finish one batch."""
-        if self._sieve is not None:
-            rows = self._sieve.sift(rows)
         found = enrich_rows(rows, self._client.enrich)
         summary = summary_of(found, self._enrichment.with_columns)
         digests = b"".join([row.digest for row in rows])
