@@ -84,8 +84,10 @@ def _alike(files: Sequence[LakeFile], limit: int) -> Iterator[list[LakeFile]]:
     groups: dict[tuple[Partition, str, str, str | None], list[LakeFile]] = defaultdict(list)
     for file in files:
         logged = file.logged
+        if logged is None or logged.fingerprint is None:
+            continue  # others wrote it, even if an erasure has rewritten it since
         # A copy of a lake has other times and tags; what is read is what is merged.
-        if logged is None or file.info.size != logged.staged.size or file.info.size >= limit:
+        if file.info.size != logged.staged.size or file.info.size >= limit:
             continue
         kind = logged.partition, logged.format, logged.codec, logged.fingerprint
         groups[kind].append(file)

@@ -330,7 +330,7 @@ def _any_values(document: Any) -> Iterator[tuple[None, str]]:
 
 def _columns(batch: pa.RecordBatch, name: str) -> Iterator[Any]:
     places = [place for place, one in enumerate(batch.schema.names) if one.lower() == name]
-    return (batch.column(place) for place in places[:1])
+    return (batch.column(place) for place in places)
 
 
 class _Joined(io.RawIOBase):

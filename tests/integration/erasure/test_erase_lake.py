@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +16,7 @@ from schemas.erasure import ErasureMode
 from schemas.errors import UsageError
 from stores.erasure_certificates import decode_certificate, encode_certificate
 from stores.erasures import ErasureRecord, keep_record
+from stores.lake_files import lake_files
 from stores.log import Commit, DeliveryLog, Owner
 from stores.objects import ObjectStore
 from stores.previews import PREVIEWS, load_preview
@@ -32,6 +33,7 @@ from tests.erasing import (
     runner,
     site,
 )
+from transforms.compact import CompactionRules, plan_merges
 
 
 def test_rows_of_the_subject_leave_and_others_stay(store: ObjectStore) -> None:
@@ -228,3 +230,12 @@ def test_certificate_text_is_stable(lake: ObjectStore) -> None:
     made = erase(lake).certificate
     line = encode_certificate(made)
     assert encode_certificate(decode_certificate(line, site(lake).keys.public)) == line
+
+
+def test_rewritten_files_of_others_are_not_compacted(lake: ObjectStore) -> None:
+    put_visits(lake, "a", EMAIL, OTHER)
+    put_visits(lake, "b", EMAIL, OTHER)
+    erase(lake)
+    later = datetime.now(UTC) + timedelta(days=2)
+    found = plan_merges(lake_files(lake, DeliveryLog(lake)), CompactionRules(10**9, later))
+    assert list(found) == []
