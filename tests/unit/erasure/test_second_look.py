@@ -1,0 +1,168 @@
+"""The second look sees subjects wherever the first is to find them, in every kind of file."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.dsr import Identity, IdentityFormat, IdentityType
+from schemas.erasure import FileKind
+from schemas.registry import Registry, build_record_type
+from stores.lake_files import LakeFile
+from stores.objects import LocalObjectStore
+from tests.erasing import EMAIL, OTHER, Secrets
+from transforms.erasure.matching import IdentityMatcher
+from transforms.erasure.second_look import SecondLook, SecondReader
+from transforms.scrub import ScrubKey
+
+KEY = ScrubKey.of(Secrets())
+HERS = Identity(IdentityType.EMAIL, EMAIL)
+CUSTOMER = Identity(IdentityType.CONTROLLER_CUSTOMER_ID, "U-7")
+CONTACT = {
+    "type": "record",
+    "name": "contact",
+    "fields": [{"name": "email", "type": "string", "subject": "email"}],
+}
+TYPE = build_record_type(
+    {
+        "type": "record",
+        "name": "visit",
+        "fields": [
+            {"name": "id", "type": "string"},
+            {"name": "type", "type": "string"},
+            {"name": "version", "type": "long"},
+            {
+                "name": "at",
+                "type": {"type": "long", "logicalType": "timestamp-micros"},
+                "partition": True,
+            },
+            {"name": "email", "type": ["null", "string"], "subject": "email"},
+            {"name": "user", "type": "string", "subject": "controller_customer_id"},
+            {"name": "channel", "type": "string"},
+            {
+                "name": "address",
+                "type": "string",
+                "subject": "email",
+                "subjectWhen": {"channel": "email"},
+            },
+            {"name": "contacts", "type": {"type": "array", "items": CONTACT}},
+        ],
+    }
+)
+
+ROWS: dict[str, tuple[dict[str, Any], bool]] = {
+    "the subject's": ({"email": EMAIL.upper()}, True),
+    "another's": ({"email": OTHER}, False),
+    "nobody's": ({"email": None}, False),
+    "a customer's": ({"user": "U-7"}, True),
+    "a customer's in other case": ({"user": "u-7"}, False),
+    "a hashed one's": ({"email": KEY.scrubber().hash(EMAIL)}, True),
+    "a condition met": ({"channel": "email", "address": EMAIL}, True),
+    "a condition not met": ({"channel": "sms", "address": EMAIL}, False),
+    "one of many's": ({"contacts": [{"email": OTHER}, {"email": EMAIL}]}, True),
+    "a value elsewhere": ({"id": EMAIL}, False),
+}
+
+
+def row(values: dict[str, Any]) -> dict[str, Any]:
+    return {"id": "1", "email": None, "user": "", "channel": "", "address": "", "contacts": [],
+            **values}  # fmt: skip
+
+
+def reader(*identities: Identity) -> SecondReader:
+    registry = Registry({"visit": TYPE})
+    return SecondLook.for_identities(KEY, registry, identities or (HERS, CUSTOMER)).open()
+
+
+def found(
+    folder: Path, name: str, content: bytes, *identities: Identity, kind: str = "visit"
+) -> int:
+    store = LocalObjectStore(folder)
+    info = store.put(f"type={kind}/date=2026-01-02/{name}", content)
+    file_kind = FileKind.DEAD_LETTERS if name.startswith("letters") else FileKind.DATA
+    file = LakeFile(info, file_kind, kind, None)
+    return reader(*identities).look(file, store).found
+
+
+def parquet(rows: list[dict[str, Any]]) -> bytes:
+    sink = pa.BufferOutputStream()
+    contact = pa.list_(pa.struct([("email", pa.string())]))
+    texts = [(name, pa.string()) for name in ("id", "email", "user", "channel", "address")]
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema([*texts, ("contacts", contact)])), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def avro(rows: list[dict[str, Any]]) -> bytes:
+    members = [{"name": name, "type": "string"} for name in ("id", "user", "channel", "address")]
+    members.append({"name": "email", "type": ["null", "string"]})
+    members.append({"name": "contacts", "type": {"type": "array", "items": CONTACT}})
+    sink = io.BytesIO()
+    fastavro.writer(sink, {"type": "record", "name": "visit", "fields": members}, rows)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("whose", ROWS)
+def test_row_in_parquet(tmp_path: Path, whose: str) -> None:
+    values, is_hers = ROWS[whose]
+    assert found(tmp_path, "a.parquet", parquet([row({}), row(values)])) == is_hers
+
+
+@pytest.mark.parametrize("whose", ROWS)
+def test_row_in_avro(tmp_path: Path, whose: str) -> None:
+    values, is_hers = ROWS[whose]
+    assert found(tmp_path, "a.avro", avro([row({}), row(values)])) == is_hers
+
+
+@pytest.mark.parametrize("whose", ROWS)
+def test_first_look_sees_the_same(whose: str) -> None:
+    values, is_hers = ROWS[whose]
+    table = pq.read_table(io.BytesIO(parquet([row(values)])))
+    matcher = IdentityMatcher((HERS, CUSTOMER), KEY.scrubber())
+    (batch,) = table.to_batches()
+    assert matcher.mask(TYPE, batch).to_pylist() == [is_hers]
+
+
+def test_type_that_no_schema_names_is_looked_through(tmp_path: Path) -> None:
+    content = parquet([row({"id": EMAIL}), row({})])
+    assert found(tmp_path, "a.parquet", content, kind="unknown") == 1
+
+
+def test_digest_is_held_against_every_value(tmp_path: Path) -> None:
+    digest = hashlib.sha256(EMAIL.encode()).hexdigest()
+    given = Identity(IdentityType.EMAIL, digest, IdentityFormat.SHA256)
+    content = parquet([row({"email": EMAIL}), row({"email": OTHER})])
+    assert found(tmp_path, "a.parquet", content, given) == 1
+
+
+TEXTS = {
+    "letters.ndjson": (f'{{"to": "{EMAIL}"}}\n{{"to": "{OTHER}"}}\nbroken <{EMAIL}>\n', 2),
+    "a.csv": (f"id,to\n1,{EMAIL}\n2,{OTHER}\n", 1),
+    "a.ndjson": (f'{{"contact": {{"to": "{EMAIL}"}}}}\n', 1),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_is_looked_through_packed_or_not(tmp_path: Path, name: str) -> None:
+    text, count = TEXTS[name]
+    assert found(tmp_path, name, text.encode()) == count
+    if not name.startswith("letters"):
+        assert found(tmp_path, f"{name}.gz", gzip.compress(text.encode())) == count
+
+
+@given(st.lists(st.sampled_from([EMAIL, OTHER, EMAIL.title(), None, ""]), max_size=20))
+def test_every_row_of_the_subject_is_counted(emails: list[str | None]) -> None:
+    content = parquet([row({"email": email}) for email in emails])
+    with tempfile.TemporaryDirectory() as folder:
+        hers = sum(email is not None and email.lower() == EMAIL for email in emails)
+        assert found(Path(folder), "a.parquet", content) == hers
