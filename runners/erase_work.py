@@ -91,8 +91,6 @@ class ErasureWork:
             sweep.place.store.check_writable()
             sweep.place.log.recover()
         self._suppress()
-        hashes = self._order.hashes(self._site)
-        self._exports = remove_exports(self._site, hashes, self._order.plus_addressing)
         under_way = rounds_under_way(lake)
         for sweep in self._sweeps:
             sweep.erase()
@@ -100,6 +98,9 @@ class ErasureWork:
         if under_way:
             self._sweeps[0].erase()
         self._late.cleanse(DeliveryLog(lake).positions())
+        # Last, for an export that is made meanwhile may hold what was there before.
+        hashes = self._order.hashes(self._site)
+        self._exports = remove_exports(self._site, hashes, self._order.plus_addressing)
         return left
 
     def certificate(self, record: ErasureRecord, open_runs: tuple[str, ...]) -> Certificate:
