@@ -78,7 +78,7 @@ class SqsFifo:
             answer: Mapping[str, Any] = getattr(self.client, name)(QueueUrl=self._url, **arguments)
         except ClientError as error:
             self._fall_silent(error.response["Error"]["Code"])
-        except BotoCoreError as error:
+        except (BotoCoreError, ValueError) as error:  # the latter for an address that is none
             self._fall_silent(type(error).__name__)
         else:
             return answer

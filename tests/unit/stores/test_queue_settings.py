@@ -45,6 +45,16 @@ def test_client_is_of_the_region_and_the_place_of_the_url() -> None:
     assert client.meta.endpoint_url == "https://sqs.eu-west-1.amazonaws.com"
 
 
+@pytest.mark.parametrize("host", ["", ":1", "a..b", "[a"])
+def test_address_that_is_none_lets_requests_be_taken_by_their_rows(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    queue = SqsFifo(f"https://{host}/lethe.fifo")
+    queue.send("{}", "group", "once")
+    assert queue.is_silent
+
+
 def test_group_is_the_same_in_whatever_order_subjects_come() -> None:
     one, other = a_request(subjects=("a", "b")), a_request(subjects=("b", "a"))
     assert group_of(one) == group_of(other)
