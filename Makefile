@@ -14,7 +14,7 @@ $(READY): requirements.txt setup.py
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-demo: $(READY)  ## Sample data through a delivery, contacts through the service, and what came of it
+demo: $(READY)  ## Sample data through a delivery, a person forgotten, contacts through the service
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
 test: $(READY)  ## All tests that need no engine

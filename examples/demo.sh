@@ -1,6 +1,6 @@
 #!/bin/sh
-# The demonstration: sample data through the whole delivery, a look at what came of it, and contacts
-# through the service.
+# The demonstration: sample data through the whole delivery, a look at what came of it, a person
+# who is forgotten, and contacts through the service.
 set -eu
 cd "$(dirname "$0")/.."
 rm -rf demo
@@ -33,6 +33,12 @@ python examples/demo_letters.py demo/lake
 say "7. The delivery log"
 run lethe log --lake demo/lake
 
-say "8. The service: 20,000 contacts enriched through an API, and watched"
+say "8. Forget a person: the rows leave the files, and a certificate says so"
+run lethe erase --lake demo/lake --schemas examples/schemas \
+    --subject email=jonas.weber2137@example.net,controller_customer_id=u-0002137 \
+    --certificate demo/certificate.json
+run lethe verify-erasure --lake demo/lake --schemas examples/schemas --certificate demo/certificate.json
+
+say "9. The service: 20,000 contacts enriched through an API, and watched"
 run lethe generate contacts --count 20000 --seed 7 --out demo/contacts.ndjson
 python examples/demo_service.py demo
