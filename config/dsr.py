@@ -18,6 +18,7 @@ from config.sections import Section
 from schemas.domains import domain_of_people
 from schemas.dsr import IdentityType, Regulation, RequestType
 from schemas.erasure import ErasureMode
+from schemas.export import ExportFormat
 from schemas.opendsr.model import Dialect
 
 
@@ -46,7 +47,8 @@ class LakeSection(Section):
     is erased before somebody has approved what was counted; and never more than ``max_match_share``
     of all rows. Subjects are kept out for ``suppress_days``, for ever without; deliveries that had
     begun before are waited for so long. ``old_versions`` says what becomes of what S3 has kept of
-    files. Up to ``most_at_once`` requests of an organization share one pass over the files.
+    files. Archives of a subject's rows are made in ``export_to``, if that is set, and kept for
+    ``export_days``. Up to ``most_at_once`` requests of an organization share a pass over the files.
     """
 
     uri: str | None = Field(default=None, min_length=1)
@@ -58,6 +60,9 @@ class LakeSection(Section):
     wait_seconds: float = Field(default=300.0, ge=0)
     old_versions: Literal["keep", "remove"] = "keep"
     most_at_once: int = Field(default=100, ge=1, le=1000)
+    export_to: str | None = Field(default=None, min_length=1)
+    export_format: ExportFormat = ExportFormat.JSON
+    export_days: int = Field(default=7, ge=1, le=365)
 
 
 class QueueKind(StrEnum):

@@ -11,7 +11,7 @@ from cryptography.x509 import Certificate, DNSName, ExtensionNotFound, SubjectAl
 from config.dsr import OpendsrSection
 from dsr.lake import LakeOffer
 from dsr.signing import OPENDSR, SMALLEST_KEY, SignatureHeaders, signed_headers
-from schemas.dsr import Dsr, RequestType
+from schemas.dsr import Dsr, Particulars, RequestType
 from schemas.errors import UsageError
 from schemas.opendsr.model import Discovery, ProcessingStatus, StatusReport, SupportedIdentity
 from stores.certificates import read_certificates
@@ -29,8 +29,8 @@ def discovery_of(certificate_url: str, offer: LakeOffer | None) -> Discovery:
     return Discovery(API_VERSION, identities, types, certificate_url)
 
 
-def report_of(dsr: Dsr) -> StatusReport:
-    """Where a request is, as its controller is told that; without the address of results."""
+def report_of(dsr: Dsr, about: Particulars | None = None) -> StatusReport:
+    """Where a request is, as its controller is told that; with ``about`` where the results are."""
     status = ProcessingStatus.of(dsr.status)
     is_done = status is ProcessingStatus.COMPLETED
     return StatusReport(
@@ -38,8 +38,14 @@ def report_of(dsr: Dsr) -> StatusReport:
         status=status,
         controller_id=dsr.owner,
         expected_completion_at=dsr.forwarding.expected_completion_at or dsr.due_at,
+        results_url=None if about is None or not is_done else results_in(about),
         results_count=dsr.forwarding.results_count if is_done else None,
     )
+
+
+def results_in(about: Particulars) -> str | None:
+    """The address of results: those of the lake, which answers for controllers."""
+    return about.lake_results_url or about.results_url
 
 
 @dataclass(frozen=True)

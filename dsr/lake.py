@@ -23,6 +23,7 @@ from schemas.dsr import Dsr, DsrStatus, Identity, IdentityFormat, IdentityType, 
 from schemas.dsr_lake import (
     UNDER_WAY,
     LakeCertificate,
+    LakeExport,
     LakePreview,
     LakeState,
     LakeWork,
@@ -85,16 +86,19 @@ def offer_of(settings: Settings) -> LakeOffer | None:
     section = settings.dsr.lake
     if section.uri is None:
         return None
-    return offered(load_registry(settings.schemas), alone=not settings.processors)
+    types = {RequestType.ERASURE}
+    if section.export_to is not None:
+        types |= {RequestType.ACCESS, RequestType.PORTABILITY}
+    return offered(load_registry(settings.schemas), frozenset(types), not settings.processors)
 
 
-def offered(registry: Registry, alone: bool) -> LakeOffer:
+def offered(registry: Registry, types: frozenset[RequestType], alone: bool) -> LakeOffer:
     """What a lake of these record types can do."""
     found = [field for kind in registry for _, field in kind.subjects]
     known = set(IdentityType)
     held = {scrub: {f.subject for f in found if f.scrub is scrub} & known for scrub in Scrub}
     return LakeOffer(
-        types=frozenset({RequestType.ERASURE}),
+        types=types,
         kept=frozenset(IdentityType(str(one)) for one in held[Scrub.KEEP]),
         hashed=frozenset(IdentityType(str(one)) for one in held[Scrub.HASH]),
         alone=alone,
@@ -151,17 +155,18 @@ def is_due(dsr: Dsr) -> bool:
 
 
 def taken(dsr: Dsr, now: datetime, job_id: str, counts_first: bool) -> Step | None:
-    """Taken up by a job: counted first, unless a reviewer has approved that."""
+    """Taken up by a job: an erasure is counted first, unless a reviewer has approved that."""
     if dsr.lake is None or not is_due(dsr):
         return None
-    if counts_first and not dsr.lake.is_approved:
+    is_erasure = dsr.type is RequestType.ERASURE
+    if counts_first and is_erasure and not dsr.lake.is_approved:
         work = replace(dsr.lake, state=LakeState.COUNTING, job_id=job_id)
         return Step(replace(dsr, lake=work), "lake_counting", {"job": job_id})
-    work = replace(dsr.lake, state=LakeState.ERASING, job_id=job_id, began_at=now, reason=None)
+    work = replace(dsr.lake, state=LakeState.RUNNING, job_id=job_id, began_at=now, reason=None)
     status = dsr.status
     if work.alone and status.may_become(DsrStatus.IN_PROGRESS):
         status = DsrStatus.IN_PROGRESS
-    return Step(replace(dsr, lake=work, status=status), "lake_erasing", {"job": job_id})
+    return Step(replace(dsr, lake=work, status=status), "lake_running", {"job": job_id})
 
 
 def held(dsr: Dsr, now: datetime, job_id: str, preview: LakePreview, reason: str) -> Step | None:
@@ -186,7 +191,7 @@ def held(dsr: Dsr, now: datetime, job_id: str, preview: LakePreview, reason: str
 def done(dsr: Dsr, now: datetime, job_id: str, certificate: LakeCertificate) -> Step | None:
     """Erased, by this certificate. Completed, unless a processor has not done its part yet."""
     work = dsr.lake
-    if work is None or not _is_at(work, job_id) or work.state is not LakeState.ERASING:
+    if work is None or not _is_at(work, job_id) or work.state is not LakeState.RUNNING:
         return None
     kept = replace(work, state=LakeState.DONE, certificate=certificate, done_at=now, reason=None)
     detail = {
@@ -196,6 +201,20 @@ def done(dsr: Dsr, now: datetime, job_id: str, certificate: LakeCertificate) -> 
         "unreachable": certificate.unreachable,
     }
     return Step(_joined(replace(dsr, lake=kept), now), "lake_erased", detail)
+
+
+def handed_over(
+    dsr: Dsr, now: datetime, job_id: str, export: LakeExport, sealed: bytes
+) -> Step | None:
+    """Exported into this archive; ``sealed`` has its address, if it has one."""
+    work = dsr.lake
+    if work is None or not _is_at(work, job_id) or not dsr.sealed:
+        return None
+    kept = replace(work, state=LakeState.DONE, export=export, done_at=now, reason=None)
+    counted = replace(dsr.forwarding, results_count=export.rows) if work.alone else dsr.forwarding
+    detail = {"export": export.id, "archiveSha256": export.sha256, "unread": export.unread}
+    after = replace(dsr, lake=kept, sealed=sealed, forwarding=counted)
+    return Step(_joined(after, now), "lake_exported", detail)
 
 
 def parked(dsr: Dsr, now: datetime, job_id: str, code: str, message: str) -> Step | None:

@@ -1,6 +1,7 @@
 """What the process of a lake's job does: it answers requests from the lake, several in one pass.
 
     take up ──> count, and hold for a reviewer        if a preview is wanted
+            ├─> export each that asks for its data
             └─> erase all others together ──> certificate ──> tell each request
                   └── too much would go: halve them, until the one that it is can be held
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,18 +24,19 @@ import structlog
 from config.settings import Settings
 from dsr.changing import Decide, Step, change
 from dsr.desk import Desk, open_desk
-from dsr.lake import done, held, parked, returned, taken
+from dsr.lake import done, handed_over, held, parked, returned, taken
 from dsr.requests import particulars
 from runners.choose import PipelineRunner
 from runners.erase import ErasureDone, close_erasure, open_site, preview_erasure, run_erasure
 from runners.erase_audit import certified
 from runners.erase_order import ErasureOrder, ErasureSite
 from runners.erase_preview import MatchShareExceeded
+from runners.export import ExportDone, ExportOrder, exported, run_export
 from schemas.access import Reach
 from schemas.audit import AuditDraft
-from schemas.dsr import Dsr
-from schemas.dsr_lake import REQUESTS, LakeCertificate, LakePreview, LakeState
-from schemas.errors import UsageError
+from schemas.dsr import Dsr, RequestType
+from schemas.dsr_lake import REQUESTS, LakeCertificate, LakeExport, LakePreview, LakeState
+from schemas.errors import LetheError, UsageError
 from schemas.jobs import Job
 from schemas.subject_lists import Subject
 from stores.erasure_certificates import certificate_key
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 ACTOR = "lake"
 """What the audit log calls it."""
 
-_MINE = frozenset({LakeState.ERASING, LakeState.DONE, LakeState.HELD})
+_MINE = frozenset({LakeState.RUNNING, LakeState.DONE, LakeState.HELD})
 PREVIEW_WANTED = "a reviewer has to approve what the erasure would take"
 TOO_MUCH = "more rows belong to the subject than may go unseen: a reviewer has to approve that"
 
@@ -71,12 +73,17 @@ def answer_by_lake(
     site = open_site(settings.dsr.lake.uri, settings)
     work = LakeJob(job, desk, site, runner)
     work.run()
-    return {"requests": len(job.parameters[REQUESTS]), "erased": work.erased, "held": work.held}
+    return {
+        "requests": len(job.parameters[REQUESTS]),
+        "erased": work.erased,
+        "held": work.held,
+        "exported": work.exported,
+    }
 
 
 @dataclass
 class LakeJob:
-    """One job, for one run of it. ``erased`` and ``held`` count requests."""
+    """One job, for one run of it. ``erased``, ``held`` and ``exported`` count requests."""
 
     job: Job
     desk: Desk
@@ -84,6 +91,7 @@ class LakeJob:
     runner: PipelineRunner
     erased: int = 0
     held: int = 0
+    exported: int = 0
 
     def run(self) -> None:
         """Answer the job's requests as far as they are still to be answered."""
@@ -93,10 +101,13 @@ class LakeJob:
         for dsr in readable:
             if _state_of(dsr) is LakeState.COUNTING:
                 self._hold(dsr, PREVIEW_WANTED)
-        ours = [dsr for dsr in readable if _state_of(dsr) in _MINE and _is_begun(dsr)]
+        ours = [dsr for dsr in readable if _is_to_be_erased(dsr)]
         approved = [dsr for dsr in ours if _is_approved(dsr) and self._is_still_approved(dsr)]
         self._erase(approved, 1.0)
         self._erase([dsr for dsr in ours if not _is_approved(dsr)], self._section.max_match_share)
+        for dsr in readable:
+            if dsr.type is not RequestType.ERASURE and _state_of(dsr) is LakeState.RUNNING:
+                self._export(dsr)
 
     @property
     def _section(self) -> LakeSection:
@@ -115,7 +126,7 @@ class LakeJob:
 
     def _is_still_approved(self, dsr: Dsr) -> bool:
         """Whether what was approved is kept; if not, it is counted anew by a later job."""
-        if _state_of(dsr) is not LakeState.ERASING or dsr.lake is None or dsr.lake.preview is None:
+        if _state_of(dsr) is not LakeState.RUNNING or dsr.lake is None or dsr.lake.preview is None:
             return True
         if self._is_known(_id_of([dsr])):
             return True
@@ -130,7 +141,7 @@ class LakeJob:
 
     def _erase(self, group: Sequence[Dsr], most: float) -> None:
         """Erase the subjects of these requests in one pass, or in as many as it takes."""
-        if all(_state_of(dsr) is not LakeState.ERASING for dsr in group):
+        if all(_state_of(dsr) is not LakeState.RUNNING for dsr in group):
             self._forget(group)
         elif self._was_halved(group):
             self._erase_halves(group, most)
@@ -208,6 +219,48 @@ class LakeJob:
         if group:
             end_record(self.site.store, _id_of(group))
 
+    # --- exporting
+
+    def _export(self, dsr: Dsr) -> None:
+        """Gather the subject's rows; what no other attempt would mend concerns no other request."""
+        try:
+            made = run_export(self._export_order(dsr), self.site, self.runner)
+        except LetheError as error:
+            if error.retryable:
+                raise
+            said = (error.code, error.message)
+            self._tell(dsr, partial(parked, job_id=self.job.id, code=said[0], message=said[1]))
+            return
+        self.desk.audit.append(exported(made.record, ACTOR, dsr.organization))
+        self._tell(dsr, self._handing_over(made))
+        self.exported += 1
+
+    def _export_order(self, dsr: Dsr) -> ExportOrder:
+        section = self._section
+        if section.export_to is None:
+            raise UsageError("dsr.lake.export_to: is not set any more: there is no place for it")
+        return ExportOrder(
+            identities=self._subject(dsr),
+            out=section.export_to,
+            form=section.export_format,
+            expires=timedelta(days=section.export_days),
+            plus_addressing=self.desk.section.plus_addressing,
+            id=_id_of([dsr]),
+        )
+
+    def _handing_over(self, made: ExportDone) -> Decide:
+        record = made.record
+        export = LakeExport(
+            record.id, record.archive, record.sha256, record.rows, record.expires_at, record.unread
+        )
+
+        def decide(dsr: Dsr, now: datetime) -> Step | None:
+            about = replace(particulars(self.desk, dsr), lake_results_url=made.link)
+            sealed = self.desk.subjects.seal(dsr.id, about)
+            return handed_over(dsr, now, self.job.id, export, sealed)
+
+        return decide
+
     # --- requests
 
     def _subject(self, dsr: Dsr) -> Subject:
@@ -215,7 +268,7 @@ class LakeJob:
 
     def _is_readable(self, dsr: Dsr) -> bool:
         """Whether it says who it is about; if not, it is left to operators."""
-        if _state_of(dsr) not in {LakeState.COUNTING, LakeState.ERASING}:
+        if _state_of(dsr) not in {LakeState.COUNTING, LakeState.RUNNING}:
             return bool(dsr.sealed)
         try:
             if self._subject(dsr):
@@ -237,9 +290,11 @@ def _state_of(dsr: Dsr) -> LakeState | None:
     return None if dsr.lake is None else dsr.lake.state
 
 
-def _is_begun(dsr: Dsr) -> bool:
-    """Whether it was taken to be erased; one that was just counted was not."""
+def _is_to_be_erased(dsr: Dsr) -> bool:
+    """Whether the job took it to be erased; one that was just counted it did not."""
     state = _state_of(dsr)
+    if dsr.type is not RequestType.ERASURE or state not in _MINE:
+        return False
     return state is not LakeState.HELD or (dsr.lake is not None and dsr.lake.reason == TOO_MUCH)
 
 

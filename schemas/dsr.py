@@ -105,12 +105,14 @@ class Particulars:
     ``extensions`` are OpenDSR's, by the domain that they are for; they may name further identities.
     ``results_url`` gives access to a subject's data. ``callback_urls`` are where a controller that
     addresses us as its processor wants to be told; they may hold secrets of its own.
+    ``lake_results_url`` is the address of what the lake holds of the subject.
     """
 
     identities: tuple[Identity, ...]
     extensions: Mapping[str, Any] = field(default_factory=dict, repr=False)
     results_url: str | None = field(default=None, repr=False)
     callback_urls: tuple[str, ...] = field(default=(), repr=False)
+    lake_results_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

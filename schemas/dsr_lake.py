@@ -1,6 +1,6 @@
 """What the lake has to do for a data subject request, and how far that is.
 
-    waiting ──> erasing ──> done
+    waiting ──> running ──> done
        │  ^        └──────> held: too much would go
        v  │ approved
     counting ──> held ──> denied
@@ -27,7 +27,7 @@ class LakeState(StrEnum):
     WAITING = "waiting"
     COUNTING = "counting"
     HELD = "held"
-    ERASING = "erasing"
+    RUNNING = "running"
     DONE = "done"
     DENIED = "denied"
     PARKED = "parked"
@@ -45,7 +45,7 @@ JOB_KIND = "lake"
 REQUESTS = "requests"
 """The parameter of such a job that holds the ids of its requests."""
 
-UNDER_WAY = frozenset({LakeState.COUNTING, LakeState.ERASING})
+UNDER_WAY = frozenset({LakeState.COUNTING, LakeState.RUNNING})
 """What a job is at, or was when it was lost."""
 
 
@@ -79,11 +79,23 @@ class LakeCertificate:
 
 
 @dataclass(frozen=True)
+class LakeExport:
+    """An archive of the subject's rows; ``unread`` files could not be looked into."""
+
+    id: str
+    archive: str
+    sha256: str
+    rows: int
+    expires_at: datetime
+    unread: int = 0
+
+
+@dataclass(frozen=True)
 class LakeWork:
     """The lake's part in a request. All times are UTC.
 
     ``alone`` says that no processor has a part in it. ``unsearched`` are the types of identities
-    that nothing in the lake is found by. ``began_at`` is set once rows may be gone, and
+    that nothing in the lake is found by. ``began_at`` is set once rows may be gone or gathered, and
     ``processor_done_at`` when the processor has done its part before the lake has. ``reason`` says
     why it is held or parked.
     """
@@ -97,6 +109,7 @@ class LakeWork:
     reviewed_at: datetime | None = None
     began_at: datetime | None = None
     certificate: LakeCertificate | None = None
+    export: LakeExport | None = None
     done_at: datetime | None = None
     processor_done_at: datetime | None = None
     reason: str | None = None
@@ -121,6 +134,7 @@ def shown_lake(work: LakeWork | None) -> dict[str, Any] | None:
         "doneAt": shown_time(work.done_at),
         "processorDoneAt": shown_time(work.processor_done_at),
         "certificate": _shown_certificate(work.certificate),
+        "export": _shown_export(work.export),
         "reason": work.reason,
     }
 
@@ -148,4 +162,17 @@ def _shown_certificate(made: LakeCertificate | None) -> dict[str, Any] | None:
         "files": made.files,
         "unreachable": made.unreachable,
         "openRuns": made.open_runs,
+    }
+
+
+def _shown_export(made: LakeExport | None) -> dict[str, Any] | None:
+    if made is None:
+        return None
+    return {
+        "id": made.id,
+        "archive": made.archive,
+        "sha256": made.sha256,
+        "rows": made.rows,
+        "expiresAt": shown_time(made.expires_at),
+        "unread": made.unread,
     }

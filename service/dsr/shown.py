@@ -223,6 +223,17 @@ class LakeCertificateShown(AnswerModel):
     open_runs: int = Field(description="Deliveries that had begun before, and had not ended.")
 
 
+class LakeExportShown(AnswerModel):
+    """An archive of the subject's rows."""
+
+    id: str
+    archive: str = Field(description="Its name, in the place that the settings name.")
+    sha256: str
+    rows: int
+    expires_at: str = Field(description="When it is removed.")
+    unread: int = Field(description="Files that could not be looked into.")
+
+
 class LakeShown(AnswerModel):
     """The lake's part in a request."""
 
@@ -231,10 +242,11 @@ class LakeShown(AnswerModel):
     preview: LakePreviewShown | None
     reviewed_by: str | None
     reviewed_at: str | None
-    began_at: str | None = Field(description="From here on rows may be gone.")
+    began_at: str | None = Field(description="From here on rows may be gone, or gathered.")
     done_at: str | None
     processor_done_at: str | None = Field(description="When the processor was done, if before.")
     certificate: LakeCertificateShown | None
+    export: LakeExportShown | None
     reason: str | None = Field(description="Why it is held or parked.")
 
 
@@ -275,6 +287,9 @@ class DsrInFull(DsrShown):
         description="Only for `dsr:approve`; empty once minimised; null if the key is lost.",
     )
     results_url: str | None = Field(default=None, description="Only for `dsr:approve`.")
+    lake_results_url: str | None = Field(
+        default=None, description="Of what the lake holds. Only for `dsr:approve`."
+    )
     extension_reason: str | None = Field(default=None, description="Only for `dsr:approve`.")
     review_reason: str | None = Field(default=None, description="Only for `dsr:approve`.")
 
@@ -348,6 +363,7 @@ def in_full(dsr: Dsr, particulars: Particulars | None, now: datetime) -> Mapping
         **shown(dsr, now),
         "identities": None if particulars is None else [*map(_hidden, particulars.identities)],
         "resultsUrl": None if particulars is None else particulars.results_url,
+        "lakeResultsUrl": None if particulars is None else particulars.lake_results_url,
         "extensionReason": dsr.extension_reason,
         "reviewReason": None if dsr.review is None else dsr.review.reason,
     }

@@ -73,6 +73,7 @@ class DsrType:
         description="Only of dsrRequest, for who holds dsr:approve; as the fields after it."
     )
     results_url: str | None
+    lake_results_url: str | None
     extension_reason: str | None
     review_reason: str | None
 

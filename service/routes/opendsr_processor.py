@@ -23,6 +23,7 @@ from dsr.cancel import cancel
 from dsr.changing import found
 from dsr.desk import Desk, open_desk
 from dsr.lake import NotSupported, offer_of
+from dsr.requests import particulars
 from dsr.signing import OPENDSR, OPENGDPR
 from dsr.submit import Order, Submitter, group_hash_of, submit
 from schemas.access import Action, Principal, Reach, Resource
@@ -191,7 +192,10 @@ class _Desks:
     def show(self, request_id: str) -> Response:
         """Where a request is."""
         within = _own(_controller(self._wiring), Action.READ)
-        return _json(encode_report(report_of(found(self.desk, request_id, within))), 200)
+        dsr = found(self.desk, request_id, within)
+        is_exported = dsr.lake is not None and dsr.lake.export is not None
+        about = particulars(self.desk, dsr) if is_exported else None
+        return _json(encode_report(report_of(dsr, about)), 200)
 
     def cancel(self, request_id: str) -> Response:
         """The answer to a request that is pending, and now cancelled."""

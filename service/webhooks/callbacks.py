@@ -15,7 +15,7 @@ from datetime import datetime
 
 import structlog
 
-from dsr.answers import Signers, report_of
+from dsr.answers import Signers, report_of, results_in
 from dsr.signing import OPENDSR, OPENGDPR
 from schemas.access import Reach
 from schemas.dsr import Dsr, DsrStatus, Particulars
@@ -156,7 +156,7 @@ def _status_in(event: Event) -> ProcessingStatus:
 
 def _report(dsr: Dsr, about: Particulars, status: ProcessingStatus, url: str) -> StatusReport:
     is_done = status is ProcessingStatus.COMPLETED
-    results_url = about.results_url if is_done else None
+    results_url = results_in(about) if is_done else None
     now = report_of(dsr)
     count = now.results_count if is_done else None
     return replace(

@@ -79,7 +79,7 @@ class DsrStore(Protocol):
     def at_lake(self, states: Collection[LakeState], limit: int) -> list[Dsr]:
         """Requests whose lake's part is in one of these states, of each the oldest first.
 
-        Only ``waiting``, ``counting`` and ``erasing`` are asked for. They are queued, submitted or
+        Only ``waiting``, ``counting`` and ``running`` are asked for. They are queued, submitted or
         in progress, and not to be cancelled.
         """
 

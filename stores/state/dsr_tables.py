@@ -16,7 +16,7 @@ TO_ASK_ABOUT = sa.text(
     " AND (status = 'in_progress' OR cancel_requested_at IS NULL)"
 )
 AT_LAKE = sa.text(
-    "lake_state IN ('waiting', 'counting', 'erasing')"
+    "lake_state IN ('waiting', 'counting', 'running')"
     " AND status IN ('queued', 'submitted', 'in_progress')"
 )
 GROUPED = sa.text("group_hash IS NOT NULL")

@@ -92,7 +92,7 @@ def test_erasure_whose_process_is_killed_is_gone_on_with_and_certified(
     request_id = service.post("/v1/dsr", {"type": "gdpr_delete", "email": gone}, token=token).json[
         "id"
     ]
-    wait_for(lambda: request_of(service, token, request_id)["lake"]["state"] == "erasing")
+    wait_for(lambda: request_of(service, token, request_id)["lake"]["state"] == "running")
     os.kill(wait_for(lambda: job_process(folder, service)), signal.SIGKILL)
     wait_for(lambda: request_of(service, token, request_id)["status"] == "completed")
     shown = request_of(service, token, request_id)["lake"]

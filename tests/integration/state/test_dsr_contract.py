@@ -521,7 +521,7 @@ def test_what_the_lake_is_at_is_found_until_it_is_done(state: AnyState) -> None:
     dsr = added(state, lake=WAITING)
     dsr = become(state, dsr, lake=LakeWork(LakeState.COUNTING, job_id="j1"))
     assert (at_lake(state), at_lake(state, *UNDER_WAY)) == ([], [dsr])
-    dsr = become(state, dsr, lake=LakeWork(LakeState.ERASING, job_id="j1"))
+    dsr = become(state, dsr, lake=LakeWork(LakeState.RUNNING, job_id="j1"))
     assert at_lake(state, *UNDER_WAY) == [dsr]
     become(state, dsr, lake=LakeWork(LakeState.DONE))
     assert at_lake(state, *UNDER_WAY) == []

@@ -16,13 +16,23 @@ from dsr.cancel import cancel
 from dsr.changing import Decide, change
 from dsr.desk import Desk
 from dsr.forwarding import retried
-from dsr.lake import LakeOffer, NotSupported, done, held, offered, parked, returned, taken
+from dsr.lake import (
+    LakeOffer,
+    NotSupported,
+    done,
+    handed_over,
+    held,
+    offered,
+    parked,
+    returned,
+    taken,
+)
 from dsr.pauses import Silence
 from dsr.review import Verdict, review
 from dsr.submit import Order, Submitter, submit
 from schemas.access import Reach
 from schemas.dsr import Dsr, DsrStatus, Identity, IdentityFormat, IdentityType, RequestType
-from schemas.dsr_lake import LakeCertificate, LakePreview, LakeState
+from schemas.dsr_lake import LakeCertificate, LakeExport, LakePreview, LakeState
 from schemas.errors import Conflict, Forbidden, Invalid
 from schemas.opendsr.model import ProcessingStatus, StatusReport
 from schemas.registry import load_registry
@@ -109,6 +119,15 @@ def test_export_is_left_to_processors(desk: Desk) -> None:
     assert (dsr.status, dsr.lake) == ("queued", None)
 
 
+def test_export_is_not_counted_first_and_ends_with_its_archive(office: Office) -> None:
+    desk = desk_of(office, replace(ALONE, types=frozenset(RequestType)))
+    dsr = after(desk, submitted(desk, Order("export", [EMAIL])), count)
+    assert state_of(dsr) == "running"
+    export = LakeExport("e1", "lethe-export-e1.zip", "0" * 64, 5, RECEIVED)
+    dsr = after(desk, dsr, partial(handed_over, job_id="j1", export=export, sealed=b"new"))
+    assert (dsr.status, dsr.sealed, dsr.forwarding.results_count) == ("completed", b"new", 5)
+
+
 def test_lake_only_export_is_not_supported(desk: Desk) -> None:
     with pytest.raises(NotSupported):
         submitted(desk, Order("export", [EMAIL], lake_only=True))
@@ -138,17 +157,17 @@ def test_processor_goes_on_where_the_lake_finds_nothing(beside: Desk) -> None:
 
 
 def test_shipped_types_find_emails() -> None:
-    offer = offered(load_registry(), alone=True)
+    offer = offered(load_registry(), ERASURE, alone=True)
     assert IdentityType.EMAIL in offer.kept | offer.hashed
     assert all(kind in offer.kept | offer.hashed for kind, _ in offer.formats)
 
 
 def test_lake_alone_takes_it_to_its_end(office: Office, desk: Desk) -> None:
     dsr = after(desk, submitted(desk), take)
-    assert (dsr.status, state_of(dsr)) == ("in_progress", "erasing")
+    assert (dsr.status, state_of(dsr)) == ("in_progress", "running")
     dsr = after(desk, dsr, finish)
     assert (dsr.status, dsr.closed_at, state_of(dsr)) == ("completed", RECEIVED, "done")
-    assert office.actions == ["dsr.submitted", "dsr.lake_erasing", "dsr.lake_erased"]
+    assert office.actions == ["dsr.submitted", "dsr.lake_running", "dsr.lake_erased"]
 
 
 def test_request_waits_for_the_lake_when_its_processor_is_done(beside: Desk) -> None:
@@ -190,7 +209,7 @@ def test_counted_request_waits_for_somebody_else_than_who_submitted_it(desk: Des
 def test_approved_request_is_not_counted_again(desk: Desk) -> None:
     dsr = after(desk, submitted(desk), count, hold)
     review(desk, dsr.id, ORG, "user-2", Verdict(True, "right"))
-    assert state_of(after(desk, dsr, count)) == "erasing"
+    assert state_of(after(desk, dsr, count)) == "running"
 
 
 def test_approval_that_is_given_back_has_to_be_given_anew(desk: Desk) -> None:
@@ -237,7 +256,7 @@ def test_request_that_is_being_cancelled_is_not_taken_up(beside: Desk) -> None:
 def test_what_another_job_has_is_left_to_it(desk: Desk) -> None:
     dsr = after(desk, submitted(desk), take)
     assert state_of(after(desk, dsr, partial(finish, job_id="j2"), partial(park, job_id="j2"))) == (
-        "erasing"
+        "running"
     )
     assert taken(dsr, RECEIVED, "j2", counts_first=False) is None
 

@@ -9,7 +9,7 @@ revision = "lake"
 down_revision = "groups"
 
 _AT_LAKE = (
-    "lake_state IN ('waiting', 'counting', 'erasing')"
+    "lake_state IN ('waiting', 'counting', 'running')"
     " AND status IN ('queued', 'submitted', 'in_progress')"
 )
 

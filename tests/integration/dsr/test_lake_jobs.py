@@ -1,0 +1,256 @@
+"""Requests that a lake answers: put together into jobs, and gone on with after a death."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.dsr import DsrSection, LakeSection
+from dsr.changing import Step, change
+from dsr.desk import open_desk
+from dsr.lake import LakeOffer, retried
+from dsr.requests import particulars
+from dsr.review import Verdict, review
+from dsr.submit import Order, Submitter, submit
+from runners import lake_jobs
+from runners.lake_jobs import LakeJob
+from schemas.access import Reach
+from schemas.dsr import Dsr, Identity, IdentityType, RequestType
+from schemas.dsr_lake import LakeWork
+from schemas.jobs import Job, JobEnd, JobStatus
+from service.dispatch.lake import LakeJobs
+from stores.erasure_certificates import certificate_key, decode_certificate
+from stores.erasures import ERASURES
+from stores.objects import LocalObjectStore, ObjectStore
+from stores.state.sql import SqlState, open_state
+from tests.erasing import EMAIL, OTHER, Secrets, emails_in, put_visits, runner, site
+
+ALL = Reach(None)
+EMAILS = frozenset({IdentityType.EMAIL})
+OFFER = LakeOffer(frozenset(RequestType), EMAILS, frozenset(), alone=True)
+MANY = "x@acme.example"
+
+
+class Died(Exception):
+    """As a kill would end it."""
+
+
+class Office:
+    """A state, a lake, and what a service and its jobs do with both."""
+
+    def __init__(self, folder: Path, state: SqlState, **section: Any) -> None:
+        self.state = state
+        self.now = datetime.now(UTC)
+        self.store: ObjectStore = LocalObjectStore(str(folder / "lake"))
+        given = {"wait_seconds": 0, "max_match_share": 1.0, "export_to": str(folder / "out")}
+        lake = LakeSection(uri=str(folder / "lake"), **{**given, **section})
+        known = (DsrSection(lake=lake), state, Secrets(), lambda: self.now)
+        self.desk = open_desk(*known, lake=OFFER)
+
+    def ask(self, email: str = EMAIL, kind: str = "gdpr_delete", place: str = "org-1") -> str:
+        order = Order(kind, [Identity(IdentityType.EMAIL, email)])
+        self.now += timedelta(seconds=1)
+        return submit(self.desk, order, Submitter("user-1", place, None), str(uuid.uuid4())).id
+
+    def dispatch(self) -> list[Job]:
+        LakeJobs(self.desk, self.state.jobs, 10)()
+        return self.state.jobs.unfinished(10)
+
+    def work(self, **changes: Any) -> LakeJob:
+        """Do the job that there is, as its process does."""
+        (job,) = self.dispatch()
+        self.state.jobs.begin(job.id, "run-1")
+        work = LakeJob(replace(job, **changes), self.desk, site(self.store), runner())
+        work.run()
+        self.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.COMPLETED))
+        return work
+
+    def get(self, request_id: str) -> Dsr:
+        found = self.state.dsr.get(request_id, ALL)
+        assert found is not None
+        return found
+
+    def lake(self, request_id: str) -> LakeWork:
+        work = self.get(request_id).lake
+        assert work is not None
+        return work
+
+    def approve(self, request_id: str) -> None:
+        review(self.desk, request_id, ALL, "user-2", Verdict(True, "seen"))
+
+    @property
+    def actions(self) -> list[str]:
+        return [entry.draft.action for entry in self.state.audit.entries(0, 100)]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[SqlState]:
+    with closing(open_state(f"sqlite:///{tmp_path}/state.db")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def office(tmp_path: Path, state: SqlState) -> Office:
+    return Office(tmp_path, state)
+
+
+def test_requests_that_wait_are_erased_in_one_pass_and_share_a_certificate(office: Office) -> None:
+    key = put_visits(office.store, "mixed", EMAIL, OTHER, MANY)
+    ids = [office.ask(EMAIL), office.ask(OTHER)]
+    assert office.work().erased == 2
+    assert emails_in(office.store, key) == [MANY]
+    shown = [office.lake(one).certificate for one in ids]
+    assert shown[0] is not None
+    assert shown[0] == shown[1]
+    assert (shown[0].requests, shown[0].rows) == (2, 2)
+    assert [office.get(one).status for one in ids] == ["completed", "completed"]
+
+
+def test_certificate_is_kept_and_the_audit_log_knows_it_and_each_request(office: Office) -> None:
+    put_visits(office.store, "hers", EMAIL, OTHER)
+    request_id = office.ask()
+    office.work()
+    made = office.lake(request_id).certificate
+    assert made is not None
+    kept = office.store.read(certificate_key(made.id))
+    assert decode_certificate(kept, site(office.store).keys.public).matched == 1
+    assert office.actions == [
+        "dsr.submitted", "dsr.lake_running", "erasure.certified", "dsr.lake_erased",
+    ]  # fmt: skip
+
+
+def test_what_comes_while_a_job_is_at_work_is_the_next_jobs(office: Office) -> None:
+    put_visits(office.store, "hers", EMAIL, OTHER)
+    office.ask()
+    (job,) = office.dispatch()
+    late = office.ask(OTHER)
+    assert office.dispatch() == [job]
+    office.work()
+    assert office.lake(late).state == "waiting"
+    office.work()
+    assert office.lake(late).state == "done"
+
+
+def test_organizations_share_no_certificate(office: Office) -> None:
+    ids = [office.ask(EMAIL), office.ask(OTHER, place="org-2")]
+    put_visits(office.store, "hers", EMAIL, OTHER)
+    office.work()
+    assert [office.lake(one).state for one in ids] == ["done", "waiting"]
+
+
+def test_preview_is_counted_held_and_erased_once_approved(tmp_path: Path, state: SqlState) -> None:
+    office = Office(tmp_path, state, preview=True)
+    key = put_visits(office.store, "hers", EMAIL, EMAIL, OTHER)
+    request_id = office.ask()
+    assert office.work().held == 1
+    shown = office.lake(request_id).preview
+    assert shown is not None
+    assert (shown.rows, shown.rows_in_all, shown.files, shown.by_type) == (2, 3, 1, {"visit": 2})
+    assert emails_in(office.store, key) == [EMAIL, EMAIL, OTHER]
+    assert office.dispatch() == []
+    office.approve(request_id)
+    office.work()
+    assert emails_in(office.store, key) == [OTHER]
+    assert office.get(request_id).status == "completed"
+
+
+def test_approval_of_a_preview_that_has_expired_is_asked_for_anew(
+    tmp_path: Path, state: SqlState
+) -> None:
+    office = Office(tmp_path, state, preview=True)
+    put_visits(office.store, "hers", EMAIL)
+    request_id = office.ask()
+    office.work()
+    office.approve(request_id)
+    office.now += timedelta(days=8)
+    office.work()
+    assert office.lake(request_id).state == "waiting"
+    office.work()
+    assert office.lake(request_id).state == "held"
+
+
+def test_request_by_whom_too_much_would_go_is_held_and_others_are_not(
+    tmp_path: Path, state: SqlState
+) -> None:
+    office = Office(tmp_path, state, max_match_share=0.3)
+    key = put_visits(office.store, "many", *[MANY] * 6, EMAIL, OTHER, "y@acme.example")
+    ids = [office.ask(one) for one in (EMAIL, MANY, OTHER)]
+    work = office.work()
+    assert (work.erased, work.held) == (2, 1)
+    assert [office.lake(one).state for one in ids] == ["done", "held", "done"]
+    assert emails_in(office.store, key) == [*[MANY] * 6, "y@acme.example"]
+    office.approve(ids[1])
+    office.work()
+    assert emails_in(office.store, key) == ["y@acme.example"]
+
+
+@pytest.mark.parametrize("dies_at", ["certified", "close_erasure"])
+def test_job_that_died_goes_on_under_the_same_certificate(
+    office: Office, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    put_visits(office.store, "hers", EMAIL, OTHER)
+    request_id = office.ask()
+
+    def die(*_: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake_jobs, dies_at, die)
+        with pytest.raises(Died):
+            office.work()
+    (job,) = office.state.jobs.unfinished(9)
+    LakeJob(replace(job, attempts=2), office.desk, site(office.store), runner()).run()
+    made = office.lake(request_id).certificate
+    assert made is not None
+    assert made.rows == 1
+    assert list(office.store.list(ERASURES)) == []
+
+
+def test_requests_of_a_job_that_is_lost_are_parked_until_somebody_tries_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_visits(office.store, "hers", EMAIL)
+    request_id = office.ask()
+    with monkeypatch.context() as patch:
+        patch.setattr(lake_jobs, "run_erasure", partial(_raise, Died()))
+        with pytest.raises(Died):
+            office.work()
+    (job,) = office.state.jobs.unfinished(9)
+    office.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.FAILED, None, "broken", "it is"))
+    assert office.dispatch() == []
+    assert office.lake(request_id).reason == "broken: it is"
+    change(office.desk, request_id, ALL, "cli", retried)
+    office.work()
+    assert office.lake(request_id).state == "done"
+
+
+def test_export_is_made_and_its_archive_named(office: Office, tmp_path: Path) -> None:
+    put_visits(office.store, "hers", EMAIL, EMAIL, OTHER)
+    request_id = office.ask(kind="export")
+    assert office.work().exported == 1
+    made = office.lake(request_id).export
+    assert made is not None
+    assert (made.rows, office.get(request_id).status) == (2, "completed")
+    assert (tmp_path / "out" / made.archive).is_file()
+    assert particulars(office.desk, office.get(request_id)).identities
+
+
+def test_request_that_cannot_be_opened_is_parked_alone(office: Office) -> None:
+    put_visits(office.store, "hers", EMAIL, OTHER)
+    broken, good = office.ask(EMAIL), office.ask(OTHER)
+    dsr = office.get(broken)
+    change(office.desk, broken, ALL, "x", lambda known, _: Step(replace(known, sealed=b"no"), "x"))
+    office.work()
+    assert (office.lake(dsr.id).state, office.lake(good).state) == ("parked", "done")
+
+
+def _raise(error: Exception, *_: object) -> None:
+    raise error
