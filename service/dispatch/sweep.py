@@ -15,6 +15,7 @@ from itertools import groupby
 
 import structlog
 
+from config.dsr import LakeSection
 from runners.runs import prune_runs
 from schemas.access import Reach
 from schemas.errors import LetheError
@@ -22,7 +23,8 @@ from schemas.job_files import JOBS
 from schemas.jobs import Job
 from service.enrichment.uploads import Uploads
 from service.errors import places_of
-from stores.objects import ObjectInfo, ObjectStore
+from stores.exports import sweep_archives, sweep_records
+from stores.objects import ObjectInfo, ObjectStore, S3Settings, open_store
 from stores.state.port import State
 from stores.state.service_port import ServiceState
 
@@ -84,6 +86,17 @@ class Sweep:
             for info in list(_unused(job, infos)):
                 if info.modified < before:
                     self._files.delete(info.key)
+
+
+def sweep_exports(section: LakeSection, s3: S3Settings, now: datetime) -> None:
+    """Remove archives of subjects' rows that have expired, and what the lake knows of them.
+
+    Raises ``StoreError`` if a store cannot be reached.
+    """
+    if section.export_to is not None:
+        sweep_archives(open_store(section.export_to, s3), now)
+    if section.uri is not None:
+        sweep_records(open_store(section.uri, s3), now)
 
 
 class Recurring:

@@ -15,10 +15,11 @@ from runners.runs import holder_here, state_folder, state_of
 from service.bootstrap import Wiring
 from service.dispatch.dispatcher import Dispatcher, Post
 from service.dispatch.lake import LakeJobs
-from service.dispatch.sweep import SWEEP_EVERY, Kept, Recurring, Sweep
+from service.dispatch.sweep import SWEEP_EVERY, Kept, Recurring, Sweep, sweep_exports
 from service.enrichment.uploads import Uploads
 from stores.audit_keys import audit_keys
 from stores.checkpoints import AuditBroken, checkpoint_if_due
+from stores.objects import S3Settings
 from stores.state.service_port import Stores
 
 SIGN_EVERY = timedelta(minutes=1)
@@ -64,6 +65,7 @@ def _clearing(wiring: Wiring, state: Stores) -> Callable[[], None]:
     due = [
         Recurring(_sweep(wiring, state), SWEEP_EVERY, wiring.clock),
         Recurring(lambda: minimise(desk), SWEEP_EVERY, wiring.clock),
+        Recurring(lambda: _sweep_exports(wiring), SWEEP_EVERY, wiring.clock),
         Recurring(_signing(wiring, state), SIGN_EVERY, wiring.clock),
     ]
 
@@ -94,3 +96,8 @@ def _sweep(wiring: Wiring, state: Stores) -> Sweep:
     )
     uploads = Uploads(wiring.files, settings.service.enrichment, wiring.clock)
     return Sweep(state, state, wiring.files, uploads, kept, wiring.clock)
+
+
+def _sweep_exports(wiring: Wiring) -> None:
+    settings = wiring.settings
+    sweep_exports(settings.dsr.lake, S3Settings.of(settings.s3), wiring.clock())

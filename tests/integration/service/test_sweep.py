@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from config.dsr import LakeSection
 from config.service import EnrichmentSection
 from schemas.access import Reach
+from schemas.export import ExportRecord
 from schemas.jobs import JobEnd, JobStatus
-from service.dispatch.sweep import YOUNG, Kept, Recurring, Sweep
+from service.dispatch.sweep import YOUNG, Kept, Recurring, Sweep, sweep_exports
 from service.enrichment.uploads import Uploads
-from stores.objects import LocalObjectStore, ObjectStore
+from stores.exports import ExportNote, archive_name, exports_in, keep_export, keep_note
+from stores.objects import LocalObjectStore, ObjectStore, S3Settings
 from stores.state.sql import SqlState, open_state
 from tests.integration.service.enrichment_requests import job
 
@@ -100,3 +104,28 @@ def test_mistake_in_what_recurs_is_logged_without_what_it_says() -> None:
     (line,) = lines
     assert (line["log_level"], line["error"]) == ("error", "ValueError")
     assert "ana" not in str(line)
+
+
+def exported(out: Path, lake: Path, expires_at: datetime) -> str:
+    """An archive, as an export leaves it."""
+    record = ExportRecord("1" * 32, str(out), "", expires_at, expires_at, (), (), sha256="2" * 64)
+    archive = archive_name(record.id, "")
+    keep_export(LocalObjectStore(lake), replace(record, archive=archive))
+    keep_note(LocalObjectStore(out), ExportNote(record.id, archive, expires_at))
+    LocalObjectStore(out).put(archive, b"PK")
+    return archive
+
+
+def test_exports_past_their_time_go_from_their_place_and_the_lake(tmp_path: Path) -> None:
+    out, lake, now = tmp_path / "out", tmp_path / "lake", datetime.now(UTC)
+    archive = exported(out, lake, now + timedelta(hours=1))
+    section = LakeSection(uri=str(lake), export_to=str(out))
+    sweep_exports(section, S3Settings(), now)
+    assert (out / archive).exists()
+    sweep_exports(section, S3Settings(), now + timedelta(hours=1))
+    assert not (out / archive).exists()
+    assert list(exports_in(LocalObjectStore(lake))) == []
+
+
+def test_service_without_a_lake_has_no_exports_to_sweep() -> None:
+    sweep_exports(LakeSection(), S3Settings(), datetime.now(UTC))
