@@ -29,6 +29,7 @@ SENSELESS: dict[str, tuple[tuple[str, ...], str]] = {
     "a preview that is not there": (("--preview=none",), "the lake has none of the id 'none'"),
     "a preview elsewhere": (("--preview=../log/1",), "give the id that --dry-run has printed"),
     "a file that is not there": (("--subjects=nowhere.txt",), "nowhere.txt: cannot be read"),
+    "a lake that is not there": ((SOMEBODY, "--lake=lac"), "lac: there is no lake"),
     "a place that is not there": ((SOMEBODY, "--also=nowhere"), "--also nowhere: there is no such"),
 }
 
@@ -40,6 +41,9 @@ def run(*arguments: str) -> Any:
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    letters = tmp_path / "lake" / "errors" / "date=2026-01-02" / "a.ndjson"
+    letters.parent.mkdir(parents=True)
+    letters.write_text("{}\n")
     monkeypatch.setenv("LETHE_STATE__FOLDER", str(tmp_path / "state"))
     for name, value in SECRETS.items():
         monkeypatch.setenv("LETHE_" + name.upper().replace("-", "_"), value)
@@ -87,4 +91,4 @@ def test_missing_key_is_said_before_anything_is_done(
     monkeypatch.setenv("LETHE_PARAMETERS__SOURCE", "env")
     with pytest.raises(UsageError, match="LETHE_AUDIT_KEYS"):
         run("--lake", str(tmp_path / "lake"), SOMEBODY)
-    assert not (tmp_path / "lake").exists()
+    assert not (tmp_path / "lake" / "_lethe").exists()
