@@ -35,13 +35,15 @@ Rows = npt.NDArray[np.int64]
 class SubjectColumn:
     """Values that identify subjects, as text, and the row of each; a null identifies nobody.
 
-    ``rows`` is None if there is one value a row. ``scrub`` says how the values may be held.
+    ``rows`` is None if there is one value a row. ``scrub`` says how the values may be held, and
+    ``name`` what the field is called that holds them.
     """
 
     type: IdentityType
     scrub: Scrub
     values: Any
     rows: Rows | None
+    name: str = ""
 
 
 def subject_columns(record_type: RecordType, batch: pa.RecordBatch) -> Iterator[SubjectColumn]:
@@ -130,13 +132,17 @@ def _in_extra(field: Field, columns: Columns) -> Iterator[SubjectColumn]:
 
 
 def _member(text: str, name: str) -> list[str]:
-    """A member of a JSON object as text, or its items; none of what is no text and no number."""
+    """A member of a JSON object as text, or its items; none of what is no text and no number.
+
+    Halves of surrogate pairs, which JSON may name, are replaced: they stand for no character.
+    """
     try:
         value = json.loads(text)[name]
     except (ValueError, LookupError, TypeError, RecursionError):
         return []
     values = value if isinstance(value, list) else [value]
-    return [str(one) for one in values if isinstance(one, str | int)]
+    texts = (str(one) for one in values if isinstance(one, str | int))
+    return [text.encode(errors="replace").decode() for text in texts]
 
 
 def _at(rows: Rows, values: Any, length: int) -> Any:
@@ -155,7 +161,8 @@ def _of_field(
     array = _plain(array)
     kept = array if met is None else pc.if_else(met, array, pa.scalar(None, array.type))
     values, rows = _flat(kept, rows)
-    yield SubjectColumn(IdentityType(field.subject), field.scrub, _text(field, values), rows)
+    texts = _text(field, values)
+    yield SubjectColumn(IdentityType(field.subject), field.scrub, texts, rows, field.name)
 
 
 _REQUESTABLE = frozenset(IdentityType)

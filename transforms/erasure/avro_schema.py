@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Context, Decimal
 from typing import Any
 from uuid import UUID
 
@@ -20,12 +21,28 @@ from transforms.avro_container import NotAvro
 _NAMED = frozenset({"record", "error", "enum", "fixed"})
 _KEPT = ("type", "name", "namespace", "fields", "symbols", "items", "values", "size")
 _OF_LOGICAL = ("logicalType", "precision", "scale")
-_WIDEST_DECIMAL = 76
+_UUID_AS_TEXT = {"type": "string", "logicalType": "uuid"}
 
-_WRITTEN_UUID = "lethe-uuid"
-"""A logical type of our own: fastavro gives its values as UUIDs are written."""
+_WRITTEN = {"uuid": "lethe-uuid", "decimal": "lethe-decimal"}
+"""Logical types of our own, whose values fastavro gives as they are written."""
 
-fastavro.read.LOGICAL_READERS[f"fixed-{_WRITTEN_UUID}"] = lambda value, *_: str(UUID(bytes=value))
+
+def _written_decimal(value: bytes, schema: Mapping[str, Any], *_: Any) -> str:
+    number = Decimal(int.from_bytes(value, signed=True)).scaleb(-schema.get("scale", 0), _EXACTLY)
+    whole = number.to_integral_value(context=_EXACTLY)
+    return f"{whole if whole == number else number:f}"
+
+
+def _written_uuid(value: bytes, *_: Any) -> str:
+    return str(UUID(bytes=value))
+
+
+_EXACTLY = Context(prec=10_000)
+fastavro.read.LOGICAL_READERS |= {
+    f"bytes-{_WRITTEN['decimal']}": _written_decimal,
+    f"fixed-{_WRITTEN['decimal']}": _written_decimal,
+    f"fixed-{_WRITTEN['uuid']}": _written_uuid,
+}
 
 _SCALARS: dict[str, Any] = {
     "null": pa.null(),
@@ -89,7 +106,7 @@ def is_decimal(schema: Mapping[str, Any]) -> bool:
     precision, scale = schema.get("precision"), schema.get("scale", 0)
     if not isinstance(precision, int) or not isinstance(scale, int):
         return False
-    return 0 <= scale <= precision <= _WIDEST_DECIMAL and precision > 0
+    return 0 <= scale <= precision and precision > 0
 
 
 def is_uuid(schema: Mapping[str, Any]) -> bool:
@@ -152,8 +169,10 @@ def _defined(schema: Schema, known: Mapping[str, Schema], seen: set[str]) -> Sch
     if name is not None:
         seen.add(name)
         schema = known[name]
-    if is_uuid(schema):
-        return "string" if name is None else {**schema, "logicalType": _WRITTEN_UUID}
+    if schema == _UUID_AS_TEXT:
+        return "string"
+    if "logicalType" in schema:
+        return {**schema, "logicalType": _WRITTEN[schema["logicalType"]]}
     return _with_parts(schema, lambda part: _defined(part, known, seen))
 
 
@@ -180,9 +199,7 @@ def _arrow(schema: Schema, known: Mapping[str, Schema], within: tuple[str, ...])
         return _arrow_of_union(schema, known, within)
     if isinstance(schema, str):
         return _SCALARS[schema] if schema in _SCALARS else _arrow(known[schema], known, within)
-    if is_decimal(schema):
-        return pa.decimal256(_WIDEST_DECIMAL, schema.get("scale", 0))
-    if schema.get("logicalType") == _WRITTEN_UUID:
+    if schema.get("logicalType") in _WRITTEN.values():
         return pa.string()
     match schema["type"]:
         case "enum":

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fastavro.schema import SchemaParseException
@@ -24,6 +23,7 @@ from stores.lake_files import LakeFile
 from stores.log import DataFile
 from stores.objects.port import ObjectStore, StagedObject
 from stores.objects.seekable import open_seekable
+from transforms.avro_container import read_header
 from transforms.erasure.anywhere import AnyColumnMatcher, type_of_any, type_of_any_avro
 from transforms.erasure.avro import count_avro, rewrite_avro
 from transforms.erasure.contacts import count_contacts, rewrite_contacts
@@ -179,9 +179,12 @@ def guarded(file: LakeFile, work: Callable[[], Any]) -> Any:
     except (InputError, SchemaError) as error:
         reason = error.message.removeprefix(f"{file.path}: ")
         raise Unreadable(f"{file.path}: {reason}") from None
-    except (pa.ArrowException, EOFError, csv.Error, SchemaParseException) as error:
+    except _DAMAGES as error:
         # The library's own message may hold a value.
         raise Unreadable(f"{file.path}: is damaged: {type(error).__name__}") from None
+
+
+_DAMAGES = (pa.ArrowException, EOFError, csv.Error, SchemaParseException, UnicodeError)
 
 
 def _kind_of(
@@ -231,7 +234,7 @@ def _avro(record_type: RecordType, matcher: Matcher, redaction: Redaction | None
 
 
 def _avro_type(stream: BinaryIO) -> RecordType:
-    found = type_of_any_avro(fastavro.reader(stream).writer_schema)
+    found = type_of_any_avro(read_header(stream).schema)
     stream.seek(0)
     return found
 

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -152,7 +153,7 @@ class SecondReader:
             io.BufferedReader(_Joined(pieces(stream, compression))), "utf-8-sig", "replace"
         )
         if ".csv" in PurePosixPath(file.path.lower()).suffixes:
-            return Seen(file.path, None, sum(map(self._is_in_cells, csv.reader(text))))
+            return Seen(file.path, None, sum(map(self._is_in_cells, text)))
         return Seen(file.path, None, sum(self._is_in_line(line.encode()) for line in text))
 
     def _fields(self, file: LakeFile) -> _Fields | None:
@@ -169,15 +170,17 @@ class SecondReader:
         for member in fields.flat:
             for column in _columns(batch, member["name"].lower()):
                 rows_of = self._rows_of(column, IdentityType(member["subject"]))
-                found |= {row for row in rows_of if _is_met(member, _row(batch, row))}
+                found |= {row for row in rows_of if _is_met(member, _row(batch, row, member))}
         if fields.nested:
-            records = enumerate(batch.to_pylist())
+            names = enumerate(batch.schema.names)
+            needed = [place for place, name in names if name.lower() in fields.nested_needs]
+            records = enumerate(batch.select(needed).to_pylist())
             found |= {row for row, one in records if self._is_any(_values(fields.nested, one))}
         return found
 
     def _rows_of(self, column: Any, kind: IdentityType) -> set[int]:
         encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
-        words = encoded.dictionary.to_pylist()
+        words = _words(encoded.dictionary)
         hits = {place for place, word in enumerate(words) if self._is_wanted(kind, word)}
         if not hits:
             return set()
@@ -198,16 +201,21 @@ class SecondReader:
         words = {word for word in _SEPARATORS.split(text) if word and not word.isdecimal()}
         return any(self._is_wanted(kind, word) for word in words for kind in self.sought.kinds)
 
-    def _is_in_cells(self, cells: Iterable[str]) -> bool:
-        return self._is_any((None, cell) for cell in cells if not cell.strip().isdecimal())
+    def _is_in_cells(self, line: str) -> bool:
+        try:
+            cells = next(csv.reader([line]), [])
+        except csv.Error:  # a cell may be longer than the parser takes
+            cells = []
+        values = ((None, cell) for cell in cells if not cell.strip().isdecimal())
+        return self._is_any(values) or self._is_in_text(line)
 
     def _is_any(self, values: Iterable[tuple[IdentityType | None, Any]]) -> bool:
         return any(self._is_wanted(kind, value) for kind, value in values)
 
     def _is_wanted(self, kind: IdentityType | None, value: Any) -> bool:
-        if value is None or isinstance(value, bytes | float | bool):
+        if value is None or isinstance(value, bool):
             return False
-        text = str(value)
+        text = _written(value)
         kinds = self.sought.kinds if kind is None else (kind,)
         return text in self.sought.stored or any(self._is_exactly(one, text) for one in kinds)
 
@@ -232,12 +240,18 @@ class _Fields:
         found = [member for member in self._members if _leads_to_subject(member)]
         self.flat = [member for member in found if not _is_nested(member["type"])]
         self.nested = [member for member in found if _is_nested(member["type"])]
-        conditions = chain.from_iterable(one.get("subjectWhen", {}) for one in found)
-        self.needs = {name.lower() for name in (*(one["name"] for one in found), *conditions)}
+        self.needs = _needs(found)
+        self.nested_needs = _needs(self.nested)
 
     def values_in(self, record: Mapping[str, Any]) -> Iterator[tuple[IdentityType, Any]]:
         """The values of a record that identify subjects."""
         yield from _values(self._members, record)
+
+
+def _needs(members: list[Mapping[str, Any]]) -> set[str]:
+    """The columns that members are in, and those that decide whether they identify."""
+    conditions = chain.from_iterable(one.get("subjectWhen", {}) for one in members)
+    return {name.lower() for name in (*(one["name"] for one in members), *conditions)}
 
 
 def _values(
@@ -302,8 +316,11 @@ def _lowered(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name.lower(): value for name, value in record.items()}
 
 
-def _row(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
-    return _lowered(batch.slice(row, 1).to_pylist()[0])
+def _row(batch: pa.RecordBatch, row: int, member: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in a row in the columns on which it depends whether a member identifies."""
+    wanted = {name.lower() for name in member.get("subjectWhen", {})}
+    names = [name.lower() for name in batch.schema.names]
+    return {n: batch.column(place)[row].as_py() for place, n in enumerate(names) if n in wanted}
 
 
 def _innermost(value: Any) -> Iterator[Any]:
@@ -315,17 +332,47 @@ def _innermost(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _any_values(document: Any) -> Iterator[tuple[None, str]]:
-    """All texts of a document, at any depth."""
+def _any_values(document: Any, name: str = "") -> Iterator[tuple[None, Any]]:
+    """All texts of a document, at any depth; numbers only under a name that ends in ``id``."""
     match document:
-        case str():
-            yield None, document
         case dict():
-            for value in document.values():
-                yield from _any_values(value)
-        case list() | tuple():
+            for key, value in document.items():
+                yield from _any_values(key)
+                yield from _any_values(value, name if key in _TAGS else key)
+        case list():
             for value in document:
-                yield from _any_values(value)
+                # Of Arrow's maps a list of pairs is left.
+                yield from _any_values(value[1] if isinstance(value, tuple) else value, name)
+        case None | bool():
+            return
+        case _ if name.lower().endswith("id") or not _is_number(document):
+            yield None, document
+
+
+_TAGS = frozenset({"S", "N", "B", "SS", "NS", "BS", "M", "L"})
+"""DynamoDB's types, which stand where a member's name would."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) or _written(value).strip().isdecimal()
+
+
+def _written(value: Any) -> str:
+    """A value as an identity is written: a whole number without a fraction."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, float | Decimal) and value == value // 1:
+        return str(int(value))
+    return str(value)
+
+
+def _words(texts: Any) -> list[Any]:
+    """The texts, or their bytes if some are no UTF-8."""
+    try:
+        found: list[Any] = texts.to_pylist()
+    except UnicodeDecodeError:
+        found = texts.cast(pa.binary()).to_pylist()
+    return found
 
 
 def _columns(batch: pa.RecordBatch, name: str) -> Iterator[Any]:

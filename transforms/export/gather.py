@@ -120,7 +120,7 @@ class Gatherer:
         header = read_header(stream)
         stream.seek(0)
         schema = fastavro.parse_schema(json.loads(header.schema))
-        record_type, matcher = looked_at(file, self.search, lambda: type_of_any_avro(schema))
+        record_type, matcher = looked_at(file, self.search, lambda: type_of_any_avro(header.schema))
         identifying = _identifying(header.schema, record_type)
         for content, extents in _matched_rows(stream, record_type, matcher):
             rows = [_avro_row(content[begin:end], schema) for begin, end in extents]

@@ -160,6 +160,33 @@ def test_text_is_looked_through_packed_or_not(tmp_path: Path, name: str) -> None
         assert found(tmp_path, f"{name}.gz", gzip.compress(text.encode())) == count
 
 
+NUMBERS = {
+    "letters.ndjson": '{{"NewImage": {{"{0}": {{"N": "42"}}}}}}\n',
+    "a.ndjson": '{{"{0}": "42", "n": {{"{0}": 42}}}}\n',
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_number_is_an_id_under_the_name_of_one_alone(tmp_path: Path, name: str) -> None:
+    given = Identity(IdentityType.CONTROLLER_CUSTOMER_ID, "42")
+    assert found(tmp_path, name, NUMBERS[name].format("userId").encode(), given) == 1
+    assert found(tmp_path, name, NUMBERS[name].format("quantity").encode(), given) == 0
+
+
+def test_text_that_is_no_utf8_and_numbers_with_a_fraction_are_looked_at(tmp_path: Path) -> None:
+    encoded = pa.array([b"\xff", EMAIL.encode()], pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), 2, encoded.buffers())
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"email": broken, "user": [7e11, 1.5]}), sink)
+    number = Identity(IdentityType.CONTROLLER_CUSTOMER_ID, "700000000000")
+    assert found(tmp_path, "a.parquet", sink.getvalue().to_pybytes(), HERS, number) == 2
+
+
+def test_csv_with_a_long_cell_is_looked_through(tmp_path: Path) -> None:
+    content = f"to,note\n{EMAIL},{'x' * 200_000}\n{OTHER},\n"
+    assert found(tmp_path, "a.csv", content.encode()) == 1
+
+
 @given(st.lists(st.sampled_from([EMAIL, OTHER, EMAIL.title(), None, ""]), max_size=20))
 def test_every_row_of_the_subject_is_counted(emails: list[str | None]) -> None:
     content = parquet([row({"email": email}) for email in emails])

@@ -90,6 +90,12 @@ def test_field_that_the_type_did_not_know_is_found_among_the_extra_ones() -> Non
     assert subject_column_names(record_type(mail), rows.schema) == ["extra"]
 
 
+def test_half_of_a_surrogate_pair_among_extra_fields_stops_nothing() -> None:
+    extra = ['{"email": "\\ud800@x.org"}', '{"email": "a@x.org"}']
+    rows = pa.record_batch({"extra": extra})
+    assert found(record_type(EMAIL), rows) == [(0, "?@x.org"), (1, "a@x.org")]
+
+
 def test_extra_fields_are_not_looked_at_where_the_column_is_there() -> None:
     rows = pa.record_batch({"email": ["a@x.org"], "extra": ['{"email": "b@x.org"}']})
     assert found(record_type(EMAIL), rows) == [(0, "a@x.org")]
