@@ -36,6 +36,7 @@ _LONGEST = 64 << 20
 _BOM = b"\xef\xbb\xbf"
 _OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = ",;\t|"
+_QUOTED = re.compile(r'"[^"]*"')
 _MAGIC = 8
 _NEUTRALISED = frozenset("=+-@\t\r\n")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|["{}\[\],]', re.DOTALL)
@@ -45,12 +46,14 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|["{}\[\],]', re.DOTALL)
 class _Piece:
     """Some bytes of a file: a row unless ``is_row`` says otherwise.
 
-    ``cells`` are a CSV row's, each with its column's name, if it parses. A ``member`` of an array
-    stands behind a comma, unless it is the first.
+    ``cells`` are a CSV row's, each with its column's name, if it parses. What should be its header
+    is a row if it names a subject: some files have none. A ``member`` of an array stands behind a
+    comma, unless it is the first.
     """
 
     content: bytes
     is_row: bool = True
+    is_header: bool = False
     cells: tuple[tuple[str, str], ...] | None = None
     is_member: bool = False
 
@@ -63,8 +66,9 @@ def count_contacts(name: str, stream: BinaryIO, search: TextSearch) -> Rewritten
 def rewrite_contacts(name: str, stream: BinaryIO, sink: Sink, search: TextSearch) -> Rewritten:
     """Copy a file of this name without the rows of the subjects.
 
-    Raises ``InputError`` for one that cannot be told into rows: it is not in UTF-8, cut off, or an
-    array whose brackets do not match.
+    Raises ``InputError`` for one that cannot be told into rows: it is not in UTF-8, cut off, its
+    lines end in CR alone, its objects go over several lines, or the brackets of an array do not
+    match.
     """
     return _sifted(name, stream, search, sink)
 
@@ -92,8 +96,9 @@ class _Sieve:
         self._has_member = False
 
     def add(self, piece: _Piece) -> None:
-        self.rows += piece.is_row
-        if piece.is_row and self._is_subject(piece):
+        is_subject = piece.is_row and self._is_subject(piece)
+        self.rows += piece.is_row and (is_subject or not piece.is_header)
+        if is_subject:
             self.matched += 1
         elif self._sink is not None:
             self._sink.write(b"," + piece.content if self._is_behind(piece) else piece.content)
@@ -122,9 +127,9 @@ def _pieces_of(name: str, content: Iterator[bytes]) -> Iterator[_Piece]:
         case ContactFormat.ARRAY:
             yield from _members(name, rest)
         case ContactFormat.NDJSON:
-            yield from (_Piece(line, bool(line.strip())) for line in _lines(name, rest))
+            yield from _json_rows(name, _lines(name, rest))
         case ContactFormat.CSV:
-            yield from _csv_rows(_Lines(_lines(name, rest)))
+            yield from _csv_rows(name, _Lines(_lines(name, rest)))
 
 
 def _lines(name: str, content: Iterable[bytes]) -> Iterator[bytes]:
@@ -137,6 +142,13 @@ def _lines(name: str, content: Iterable[bytes]) -> Iterator[bytes]:
             raise InputError(f"{name}: a line has more than {_LONGEST >> 20} MiB")
     if rest:
         yield rest
+
+
+def _json_rows(name: str, lines: Iterator[bytes]) -> Iterator[_Piece]:
+    for line in lines:
+        if line.strip() == b"{":  # of which a line could not be taken out
+            raise InputError(f"{name}: its objects go over several lines: write one a line")
+        yield _Piece(line, bool(line.strip()))
 
 
 class _Lines:
@@ -165,8 +177,8 @@ class _Lines:
         del self.taken[but:]
 
 
-def _csv_rows(source: _Lines) -> Iterator[_Piece]:
-    """The header, which is no row, and the records; a broken one costs its first line alone."""
+def _csv_rows(name: str, source: _Lines) -> Iterator[_Piece]:
+    """The header and the records; a broken one costs its first line alone."""
     header: list[str] | None = None
     delimiter = ","
     while True:
@@ -179,14 +191,21 @@ def _csv_rows(source: _Lines) -> Iterator[_Piece]:
         content = b"".join(source.taken)
         if header is None:
             header = cells or []
-            yield _Piece(content, is_row=False)
+            if cells is None and b"\r" in content.strip():
+                raise InputError(f"{name}: its lines end in CR alone: convert it")
+            yield _Piece(content, is_header=_is_of_names(header), cells=_named([], header))
         else:
-            yield _Piece(content, bool(content.strip()), _named(header, cells))
+            yield _Piece(content, bool(content.strip()), cells=_named(header, cells))
+
+
+def _is_of_names(header: list[str]) -> bool:
+    """Whether a first line is a header, and no contact of a file without one."""
+    return not any("@" in cell or cell.strip().isdecimal() for cell in header)
 
 
 def _delimiter(source: _Lines) -> str:
-    """The one of which the first line has most; the line is given back."""
-    text = next(source, "")
+    """The one of which the first line has most outside of quotes; the line is given back."""
+    text = _QUOTED.sub("", next(source, ""))
     source.give_back(0)
     return max(_DELIMITERS, key=text.count)
 

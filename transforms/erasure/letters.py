@@ -10,6 +10,7 @@ without its subject could not be delivered.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -24,6 +25,9 @@ _TAGS = frozenset({"S", "N", "B", "SS", "NS", "BS", "M", "L"})
 
 _SHORTEST_ENCODED = 24
 """Letters of base64 that may hold an identity."""
+
+_NO_WORD = re.compile(r"[^\w.+:-]")
+"""What stands between words, or in an address, or begins something that is encoded."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -100,5 +104,5 @@ def names_it(value: str, name: str, search: TextSearch) -> bool:
     """Whether a value under this name is a subject's identity, or a text that holds one."""
     if search.is_subject(value, name):
         return True
-    may_hold_one = "@" in value or "%40" in value or len(value) >= _SHORTEST_ENCODED
+    may_hold_one = len(value) >= _SHORTEST_ENCODED or _NO_WORD.search(value) is not None
     return may_hold_one and search.is_in(value.encode(errors="replace"))

@@ -32,6 +32,16 @@ FILES = {
         f'id,email\n1,"broken\n2,{EMAIL}\n3,bo\n'.encode(),
         b'id,email\n1,"broken\n3,bo\n',
     ),
+    "headless.csv": (f"1,{EMAIL}\n2,bo@x.example\n".encode(), b"2,bo@x.example\n"),
+    "others-first.csv": (f"1,bo@x.example\n2,{EMAIL}\n".encode(), b"1,bo@x.example\n"),
+    "comma-in-header.csv": (
+        f'"a, b";remark\n1;of {EMAIL}\n2;"x, y"\n'.encode(),
+        b'"a, b";remark\n2;"x, y"\n',
+    ),
+    "long.csv": (
+        f"email,note\n{EMAIL},{'x' * 200_000}\nbo,{'x' * 200_000}\n".encode(),
+        f"email,note\nbo,{'x' * 200_000}\n".encode(),
+    ),
     "formula.csv": (b"id,email\n1,'@ana\n2,x\n", b"id,email\n1,'@ana\n2,x\n"),
     "a.ndjson": (
         f'{{"id":1}}\n{{"id":2, "contact": {{"mail": "{EMAIL}"}}}}\nbroken {EMAIL}\n\n[1]'.encode(),
@@ -63,6 +73,19 @@ def test_rows_of_the_subject_leave(name: str) -> None:
 def test_count_is_what_rewriting_takes_out(name: str) -> None:
     before = FILES[name][0]
     assert count_contacts(name, io.BytesIO(before), SEARCH) == rewritten(name, before)[0]
+
+
+def test_row_of_somebody_else_is_no_header_to_be_removed_with_the_last() -> None:
+    assert rewritten("a.csv", f"1,bo@x.example\n2,{EMAIL}\n".encode())[0] == Rewritten(2, 1, 1)
+    assert rewritten("a.csv", f"id,email\n2,{EMAIL}\n".encode())[0] == Rewritten(1, 1, 0)
+
+
+def test_customer_id_is_found_in_a_short_remark_and_behind_any_delimiter() -> None:
+    search = IdentityText(
+        (Identity(IdentityType.CONTROLLER_CUSTOMER_ID, "u-17"),), Scrubber(b"0123456789abcdef")
+    )
+    content = b"id,remark\n1,call u-17 back\n2,bo;u-17\n3,u-170\n4,u-18\n"
+    assert count_contacts("a.csv", io.BytesIO(content), search) == Rewritten(4, 2, 2)
 
 
 @pytest.mark.parametrize("module", [gzip, bz2, zstd], ids=lambda module: module.__name__)
