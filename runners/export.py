@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from runners.choose import PipelineRunner
 from runners.erase_order import ErasureSite
 from runners.export_order import ExportOrder, place_of
-from runners.export_work import ExportWork, SubjectErased, finished
+from runners.export_work import ExportWork, SubjectErased, made_before
 from schemas.audit import AuditDraft
 from schemas.export import ExportRecord
 from stores.exports import ExportNote, archive_link, sweep_archives, sweep_records
@@ -57,12 +57,13 @@ def run_export(order: ExportOrder, site: ErasureSite, runner: PipelineRunner) ->
     """Gather the subject's rows and put them into an archive.
 
     A subject of whom nothing is found gets an archive that says so. Raises ``SubjectErased``,
-    ``UsageError`` for a place within the lake, ``TooLarge`` as ``Passphrase.encrypt`` does, and
-    ``LetheError``; nothing is left then but what a sweep removes.
+    ``UsageError`` for a place within the lake or the id of another subject's export, ``TooLarge``
+    as ``Passphrase.encrypt`` does, and ``LetheError``; nothing is left then but what a sweep
+    removes.
     """
     began = time.monotonic()
     out = place_of(order, site.store.uri, site.s3)
-    made = None if order.id is None else finished(order.id, site, out)
+    made = made_before(order, site, out)
     if made is None:
         out.check_writable()
         sweep_archives(out, site.clock())

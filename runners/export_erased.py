@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runners.erase_order import ErasureSite
 from schemas.erasure import ErasedFile, FileKind
-from schemas.errors import LetheError
+from schemas.errors import LakeError, LetheError
 from schemas.export import ExportRecord
 from stores.exports import exports_of, forget_export, remove_archive
 from stores.objects import open_store
+
+
+class Elsewhere(LakeError):
+    """An export lies on another machine."""
+
+    code = "on_another_machine"
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ def remove_exports(
             _withdraw(record, site)
         except LetheError as error:
             unreachable.append(
-                f"{record.address}: an export that could not be removed: {error.code}"
+                f"{record.address}: an export that was not removed: {_why(error, record)}"
             )
             continue
         ids.append(record.id)
@@ -51,11 +58,20 @@ def forget_exports(site: ErasureSite, removed: RemovedExports) -> None:
         forget_export(site.store, export_id)
 
 
+def _why(error: LetheError, record: ExportRecord) -> str:
+    return error.message.removeprefix(f"{record.address}: ")
+
+
 def _withdraw(record: ExportRecord, site: ErasureSite) -> None:
+    """Raises ``Elsewhere`` if it lies in a folder of another machine, which cannot be seen here."""
     if not record.is_finished:
         # Whoever makes it finds the record gone before the archive is put in its place.
         forget_export(site.store, record.id)
-    remove_archive(open_store(record.out, site.s3), record.id, record.archive)
+    out = open_store(record.out, site.s3)
+    is_elsewhere = record.machine not in {"", socket.gethostname()}
+    if is_elsewhere and out.head(record.archive) is None:
+        raise Elsewhere(f"{record.address}: lies on the machine {record.machine}: remove it there")
+    remove_archive(out, record.id, record.archive)
 
 
 def _erased(record: ExportRecord) -> ErasedFile:

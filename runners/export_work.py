@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import uuid
 from collections import Counter
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from runners.erase_order import ErasureSite
 from runners.export_gather import Gathering, gather
 from runners.export_order import ExportOrder, id_of
 from schemas.dsr import Identity, IdentityFormat
-from schemas.errors import LakeError, LetheError, ObjectChanged
+from schemas.errors import LakeError, LetheError, ObjectChanged, UsageError
 from schemas.export import ArchiveIndex, ExportRecord
 from schemas.identities import normalised
 from stores.exports import (
@@ -61,6 +62,7 @@ class ExportWork:
             expires_at=now + order.expires,
             subjects=self._asked_for(plus_addressing=False),
             untagged=self._asked_for(plus_addressing=True),
+            machine="" if out.presigner is not None else socket.gethostname(),
         )
         suffix = "" if isinstance(order.encryption, Plain) else SUFFIX
         archive = archive_name(self._record.id, suffix)
@@ -159,6 +161,18 @@ class ExportWork:
             remove_archive(self._out, self._record.id, self._record.archive)
         with suppress(LetheError):
             forget_export(self._site.store, self._record.id)
+
+
+def made_before(order: ExportOrder, site: ErasureSite, out: ObjectStore) -> ExportRecord | None:
+    """The record of the export of this id, if it was finished before.
+
+    Raises ``UsageError`` if that is of another subject.
+    """
+    record = None if order.id is None else finished(order.id, site, out)
+    asked_for = hashes_of(order.identities, SubjectHasher.of(site.scrub_key))
+    if record is not None and not asked_for.issubset(record.subjects):
+        raise UsageError(f"the export {record.id} is of another subject: choose another id")
+    return record
 
 
 def finished(export_id: str, site: ErasureSite, out: ObjectStore) -> ExportRecord | None:

@@ -93,7 +93,8 @@ class ExportRecord:
     were asked for and of those whom the rows identify, and ``untagged`` the same without what
     follows a ``+`` in an email; sorted. With ``of_many`` the rows identify more than are listed.
     ``sha256`` is the archive's, empty as long as it is not finished, and so are the numbers 0.
-    ``unread`` is how many files nobody could look into.
+    ``unread`` is how many files nobody could look into. ``machine`` is the one that ``out`` is a
+    folder of; empty if it is not.
     """
 
     id: str
@@ -110,6 +111,7 @@ class ExportRecord:
     rows: int = 0
     by_type: Mapping[str, int] = field(default_factory=dict)
     unread: int = 0
+    machine: str = ""
 
     @property
     def is_finished(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from transforms.export.encryption import Encryption
 
 app = typer.Typer(help="Gather a subject's rows in one archive.", invoke_without_command=True)
+
+LONGEST_KEPT = timedelta(days=3650)
 
 Out = Annotated[
     str | None, typer.Option("--out", help="Where archives go: a folder or s3://BUCKET/PREFIX.")
@@ -78,7 +81,7 @@ def command(
         identities=_identities(_given("--subject", subject)),
         out=_given("--out", out),
         form=_format(form),
-        expires=timedelta(seconds=shared.parse_duration("--expires", expires) or 0),
+        expires=_expires(expires),
         encryption=_encryption(encrypt_to, passphrase_file),
         plus_addressing=plus_addressing,
     )
@@ -127,6 +130,15 @@ def _format(name: str) -> ExportFormat:
     return ExportFormat(name)
 
 
+def _expires(text: str) -> timedelta:
+    from schemas.errors import UsageError
+
+    seconds = shared.parse_duration("--expires", text) or 0
+    if seconds > LONGEST_KEPT.total_seconds():
+        raise UsageError(f"--expires {text!r}: at most {LONGEST_KEPT.days}d")
+    return timedelta(seconds=seconds)
+
+
 def _encryption(key: str | None, passphrase_file: Path | None) -> Encryption:
     from schemas.errors import UsageError
     from transforms.export.encryption import Passphrase, Plain, Recipient
@@ -142,7 +154,9 @@ def _first_line(path: Path) -> str:
     from schemas.errors import InputError
 
     if str(path) == STANDARD_INPUT:
-        return sys.stdin.readline().rstrip("\r\n")
+        return (
+            getpass("passphrase: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+        )
     try:
         with path.open(encoding="utf-8") as lines:
             return lines.readline().rstrip("\r\n")

@@ -23,7 +23,14 @@ from schemas.delivery import Counts, summary
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import ErasureMode
 from schemas.errors import LakeError, UsageError
-from stores.exports import EXPORTS, exports_in, exports_of, forget_export, sweep_archives
+from stores.exports import (
+    EXPORTS,
+    exports_in,
+    exports_of,
+    forget_export,
+    keep_export,
+    sweep_archives,
+)
 from stores.log import COMPACT, Commit, DeliveryLog
 from stores.objects import LocalObjectStore, ObjectStore, S3Settings
 from stores.objects.s3 import S3ObjectStore
@@ -157,6 +164,12 @@ def test_export_of_the_same_id_is_made_once(lake: ObjectStore, tmp_path: Path) -
     assert export(lake, tmp_path / "out", id=export_id).record == first.record
 
 
+def test_id_of_another_subjects_export_is_refused(lake: ObjectStore, tmp_path: Path) -> None:
+    export(lake, tmp_path / "out", id="1" * 32)
+    with pytest.raises(UsageError, match="of another subject"):
+        export(lake, tmp_path / "out", OTHER, id="1" * 32)
+
+
 def test_row_is_there_once_if_files_are_put_together_meanwhile(
     lake: ObjectStore, tmp_path: Path
 ) -> None:
@@ -221,6 +234,33 @@ def test_earlier_export_goes_with_the_subject(lake: ObjectStore, tmp_path: Path)
     (file,) = [one for one in made.files if one.kind == "export"]
     assert (file.path, file.sha256_before) == (hers.record.address, hers.record.sha256)
     assert [record.id for record in exports_in(lake)] == [his.record.id]
+
+
+def test_export_on_another_machine_is_said_to_be_out_of_reach(
+    lake: ObjectStore, tmp_path: Path
+) -> None:
+    made = export(lake, tmp_path / "out").record
+    keep_export(lake, replace(made, out=str(tmp_path / "elsewhere"), machine="far-away"))
+    done = erase(lake)
+    assert not done.is_complete
+    assert "far-away" in done.certificate.unreachable[0]
+    assert [record.id for record in exports_in(lake)] == [made.id]
+
+
+def test_export_on_a_volume_of_several_machines_is_removed(
+    lake: ObjectStore, tmp_path: Path
+) -> None:
+    made = export(lake, tmp_path / "out").record
+    keep_export(lake, replace(made, machine="far-away"))
+    assert erase(lake).is_complete
+    assert visible(tmp_path / "out") == []
+
+
+def test_export_of_too_many_to_be_listed_is_everybodys(lake: ObjectStore, tmp_path: Path) -> None:
+    made = export(lake, tmp_path / "out").record
+    keep_export(lake, replace(made, of_many=True))
+    hashes = frozenset(erase_hashes(lake, OTHER))
+    assert [record.id for record in exports_of(lake, hashes)] == [made.id]
 
 
 def test_export_is_found_by_whom_its_rows_identify(lake: ObjectStore, tmp_path: Path) -> None:

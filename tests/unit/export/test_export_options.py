@@ -36,6 +36,7 @@ def test_what_is_missing_is_named(missing: str) -> None:
     [
         (["--format", "xml"], "choose json, ndjson or csv"),
         (["--expires", "soon"], "90s, 15m, 6h or 1d"),
+        (["--expires", "999999999999d"], "at most 3650d"),
         (["--encrypt-to", "age1nobody"], "no public key of age"),
         (["--encrypt-to", "age1x", "--passphrase-file", "p"], "exclude each other"),
         (["--passphrase-file", "/nowhere/at/all"], "cannot be read"),
