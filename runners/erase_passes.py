@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import structlog
+
 from beam_pipelines.erase import find_subjects, rewrite_files
 from runners.alive import alive_run
 from runners.choose import PipelineRunner
@@ -29,6 +31,11 @@ PASS_BYTES = 16 * 1024**3
 
 PASS_FILES = 2_000
 """Files that one commit replaces, so that an entry of the log stays small."""
+
+_MOST_ROUNDS = 50
+"""How often a place is gone through; after that a second look says what is still there."""
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Sweep:
 
     def erase(self) -> None:
         """Replace files until none is left that holds rows of the subjects."""
-        while True:
+        for _ in range(_MOST_ROUNDS):
             # Known before files are listed: whoever replaces one of them commits after this.
             number = self._log.last_number()
             suspects = self._suspects(self._to_look_at())
@@ -148,6 +155,7 @@ class Sweep:
             )
             found = into.take()
             commit = commit_erased(self._log, run, found.erased, task.erasure_id)
+        _log.info("went through files", files=len(files), replaced=len(found.erased))
         replaced = self._replaced(commit)
         self._written.update(replaced)
         self._note(files, found, {one.erased.path for one in found.erased})
