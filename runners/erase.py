@@ -22,6 +22,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from runners.choose import PipelineRunner
 from runners.erase_order import ErasureOrder, ErasureSite, approved, open_site
@@ -35,9 +36,13 @@ from stores.erasures import (
     end_record,
     find_record,
     keep_record,
+    sweep_records,
 )
 from stores.log import Owner
 from stores.previews import Previewed, drop_previews, keep_preview, seal
+
+RECORDS_KEPT = timedelta(days=30)
+"""How long an erasure that was killed can be gone on with under its own id."""
 
 __all__ = [
     "ErasureDone",
@@ -107,6 +112,7 @@ def new_id() -> str:
 def close_erasure(site: ErasureSite, done: ErasureDone) -> None:
     """Forget that the erasure was under way. Call when its certificate is where it belongs."""
     end_record(site.store, done.certificate.id)
+    sweep_records(site.store, site.clock() - RECORDS_KEPT)
 
 
 def _record(order: ErasureOrder, site: ErasureSite) -> tuple[ErasureRecord, bool]:

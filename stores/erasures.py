@@ -74,6 +74,13 @@ def end_record(store: ObjectStore, erasure_id: str) -> None:
     store.delete(_key(erasure_id))
 
 
+def sweep_records(store: ObjectStore, before: datetime) -> None:
+    """Forget erasures that had begun before this and that nobody has gone on with."""
+    for record in list(_records(store)):
+        if record.began_at < before:
+            end_record(store, record.id)
+
+
 def findings_key(erasure_id: str, name: str) -> str:
     """Where a pipeline of the erasure leaves what it found."""
     return f"{ERASURES}{erasure_id}/{name}.json"

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runners.erase import approved, preview_erasure, run_erasure
+from runners.erase import approved, close_erasure, preview_erasure, run_erasure
 from runners.erase_preview import MatchShareExceeded
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import ErasureMode
 from schemas.errors import UsageError
 from stores.erasure_certificates import decode_certificate, encode_certificate
-from stores.erasures import ErasureRecord, keep_record
+from stores.erasures import ERASURES, ErasureRecord, keep_record
 from stores.lake_files import lake_files
 from stores.log import Commit, DeliveryLog, Owner
 from stores.objects import ObjectStore
@@ -211,6 +211,16 @@ def test_erasure_whose_process_is_gone_is_gone_on_with(lake: ObjectStore) -> Non
     subjects = order().hashes(here)
     keep_record(lake, ErasureRecord("half", gone, here.clock(), ErasureMode.DELETE, subjects))
     assert erase(lake).certificate.id == "half"
+
+
+def test_erasure_that_nobody_goes_on_with_is_forgotten_in_the_end(lake: ObjectStore) -> None:
+    here = site(lake)
+    elsewhere = Owner.elsewhere("another machine")
+    for name, days in (("old", 31), ("young", 29)):
+        began = here.clock() - timedelta(days=days)
+        keep_record(lake, ErasureRecord(name, elsewhere, began, ErasureMode.DELETE, ()))
+    close_erasure(here, erase(lake))
+    assert [info.key for info in lake.list(ERASURES)] == [f"{ERASURES}young.json"]
 
 
 def test_certificate_of_a_killed_erasure_has_all_of_it(lake: ObjectStore) -> None:
