@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis bench-flink bench-enrich bench-service bench-dsr clean
+.PHONY: demo test test-engines lint types imports check bench-deliver bench-kinesis bench-flink bench-enrich bench-service bench-dsr bench-erase clean
 
 $(READY): requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -52,6 +52,9 @@ bench-service: $(READY)  ## The service beside a pipeline, at its most, and with
 
 bench-dsr: $(READY)  ## Data subject requests: submitted, looked up among a million, and held for minutes
 	$(BIN)/python -m bench.dsr
+
+bench-erase: $(READY)  ## Erasing beside the usual method, finding in many files, and how it grows
+	$(BIN)/python -m bench.erase
 
 clean:
 	rm -rf $(VENV) demo bench/results .pytest_cache .mypy_cache .ruff_cache
