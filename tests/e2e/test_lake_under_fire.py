@@ -68,7 +68,7 @@ Command = tuple[str, ...]
 class Worker:
     """Somebody who gives commands, one after the other; the same one again if it was killed.
 
-    ``done`` are those that have ended by themselves.
+    ``command`` is the one to be done, ``done`` are those that have ended by themselves.
     """
 
     commands: Iterator[Command]
@@ -77,7 +77,7 @@ class Worker:
     chance: random.Random
     done: list[Command] = field(default_factory=list)
     killed: int = 0
-    _command: Command | None = None
+    command: Command | None = None
     _child: int = 0
     _dies_at: float = 0.0
     _is_doomed: bool = False
@@ -97,8 +97,8 @@ class Worker:
             time.sleep(0.01)
 
     def _begin(self) -> None:
-        self._command = self._command or next(self.commands)
-        self._child = forked(self._command, self.env, self._log)
+        self.command = self.command or next(self.commands)
+        self._child = forked(self.command, self.env, self._log)
         self._is_doomed = self.chance.random() < KILLED_SHARE
         life = self.chance.uniform(0.0, LONGEST_LIFE) if self._is_doomed else TIMEOUT
         self._dies_at = time.monotonic() + life
@@ -113,14 +113,14 @@ class Worker:
             self._begins_at = time.monotonic() + self.chance.uniform(0.0, LONGEST_PAUSE)
 
     def _judge(self, status: int) -> None:
-        assert self._command is not None
+        assert self.command is not None
         if status == -signal.SIGKILL and self._is_doomed:
             self.killed += 1
             return
-        allowed = {0, INCOMPLETE} if self._command[0] == "erase" else {0}
-        assert status in allowed, f"{self._command[0]}: {status}: {self._log.read_text()}"
-        self.done.append(self._command)
-        self._command = None
+        allowed = {0, INCOMPLETE} if self.command[0] == "erase" else {0}
+        assert status in allowed, f"{self.command[0]}: {status}: {self._log.read_text()}"
+        self.done.append(self.command)
+        self.command = None
 
     @property
     def _log(self) -> Path:
@@ -196,8 +196,13 @@ class Fire:
     subjects: list[Person] = field(default_factory=list)
 
     def rage(self, seconds: float) -> list[Worker]:
-        """Let everybody work for so long, and wait for what they are at."""
-        workers = [self._worker(commands) for commands in self._all_commands()]
+        """Let everybody work for so long, and wait for what they are at.
+
+        A command that was killed last is given again: an erasure is remembered until it is done.
+        """
+        commands = self._all_commands()
+        self.site.run(next(commands[0]))  # of nothing nothing can be erased
+        workers = [self._worker(each) for each in commands]
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             for worker in workers:
@@ -205,6 +210,8 @@ class Fire:
             time.sleep(0.005)
         for worker in workers:
             worker.end()
+        for command in filter(None, (worker.command for worker in workers)):
+            self.site.run(command)
         return workers
 
     def end(self) -> None:
