@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dsr.changing import Step
+from schemas.alerts import Alert, AlertKind
 from schemas.dsr import Dsr, DsrStatus, Identity, IdentityFormat, IdentityType, RequestType
 from schemas.dsr_lake import (
     UNDER_WAY,
@@ -225,6 +226,19 @@ def parked(dsr: Dsr, now: datetime, job_id: str, code: str, message: str) -> Ste
         return None
     kept = replace(work, state=LakeState.PARKED, reason=f"{code}: {message}")
     return Step(replace(dsr, lake=kept), "lake_parked", {"code": code})
+
+
+def parked_alert(dsr: Dsr, job_id: str, code: str, now: datetime) -> Alert:
+    """What operators are told before the lake's part is parked, once a job."""
+    return Alert(
+        kind=AlertKind.REQUEST_PARKED,
+        key=f"parked:{dsr.id}:lake:{job_id}",
+        at=now,
+        resource=f"dsr:{dsr.id}",
+        organization=dsr.organization,
+        message="the lake could not answer a request: it waits for somebody to have it tried again",
+        details={"code": code},
+    )
 
 
 def returned(dsr: Dsr, now: datetime, job_id: str) -> Step | None:

@@ -13,7 +13,7 @@ from the state store, and is in no argument, log or name of a file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,25 +22,29 @@ from typing import TYPE_CHECKING
 import structlog
 
 from config.settings import Settings
+from dsr.alerts import Alerts
 from dsr.changing import Decide, Step, change
 from dsr.desk import Desk, open_desk
-from dsr.lake import done, handed_over, held, parked, returned, taken
+from dsr.lake import done, handed_over, held, parked, parked_alert, returned, taken
 from dsr.requests import particulars
 from runners.choose import PipelineRunner
 from runners.erase import ErasureDone, close_erasure, open_site, preview_erasure, run_erasure
 from runners.erase_audit import certified
 from runners.erase_order import ErasureOrder, ErasureSite
+from runners.erase_places import place_beside
 from runners.erase_preview import MatchShareExceeded
 from runners.export import ExportDone, ExportOrder, exported, run_export
 from schemas.access import Reach
+from schemas.alerts import Alert
 from schemas.audit import AuditDraft
 from schemas.dsr import Dsr, RequestType
 from schemas.dsr_lake import REQUESTS, LakeCertificate, LakeExport, LakePreview, LakeState
-from schemas.errors import LetheError, UsageError
+from schemas.errors import InputMissing, LetheError, UsageError
 from schemas.jobs import Job
 from schemas.subject_lists import Subject
 from stores.erasure_certificates import certificate_key
 from stores.erasures import end_record, find_record
+from stores.notify.opening import open_notifiers
 from stores.parameters import open_parameters
 from stores.previews import load_preview
 from stores.state.service_port import Stores
@@ -71,7 +75,8 @@ def answer_by_lake(
     if settings.dsr.lake.uri is None:
         raise UsageError("dsr.lake.uri: is not set any more: the lake cannot be reached")
     site = open_site(settings.dsr.lake.uri, settings)
-    work = LakeJob(job, desk, site, runner)
+    alerts = Alerts(state.alerts, open_notifiers(settings.alerts, settings.outbound), desk.clock)
+    work = LakeJob(job, desk, site, runner, alerts.tell)
     work.run()
     return {
         "requests": len(job.parameters[REQUESTS]),
@@ -83,12 +88,16 @@ def answer_by_lake(
 
 @dataclass
 class LakeJob:
-    """One job, for one run of it. ``erased``, ``held`` and ``exported`` count requests."""
+    """One job, for one run of it. ``tell`` tells operators, and says whether it could.
+
+    ``erased``, ``held`` and ``exported`` count requests.
+    """
 
     job: Job
     desk: Desk
     site: ErasureSite
     runner: PipelineRunner
+    tell: Callable[[Alert], bool] = lambda _: True
     erased: int = 0
     held: int = 0
     exported: int = 0
@@ -184,7 +193,7 @@ class LakeJob:
         return ErasureOrder(
             subjects=tuple(map(self._subject, group)),
             mode=section.mode,
-            also=section.also,
+            also=tuple(filter(self._is_there, section.also)),
             plus_addressing=self.desk.section.plus_addressing,
             max_match_share=most,
             suppress_for=None if days is None else timedelta(days=days),
@@ -192,6 +201,15 @@ class LakeJob:
             remove_old_versions=section.old_versions == "remove",
             id=_id_of(group),
         )
+
+    def _is_there(self, place: str) -> bool:
+        """Whether a place beside the lake has files; one that is empty is no reason to fail."""
+        try:
+            place_beside(place, self.site.store, self.site.s3)
+        except InputMissing:
+            _log.warning("a place beside the lake has no files", place=place)
+            return False
+        return True
 
     def _conclude(self, group: Sequence[Dsr], finished: ErasureDone) -> None:
         """Have the audit log and each request know of the certificate; then it is over."""
@@ -228,8 +246,7 @@ class LakeJob:
         except LetheError as error:
             if error.retryable:
                 raise
-            said = (error.code, error.message)
-            self._tell(dsr, partial(parked, job_id=self.job.id, code=said[0], message=said[1]))
+            self._park(dsr, error.code, error.message)
             return
         self.desk.audit.append(exported(made.record, ACTOR, dsr.organization))
         self._tell(dsr, self._handing_over(made))
@@ -276,8 +293,13 @@ class LakeJob:
             message = "the request does not say any more who it is about"
         except SealBroken as error:
             message = error.message
-        self._tell(dsr, partial(parked, job_id=self.job.id, code="seal_broken", message=message))
+        self._park(dsr, SealBroken.code, message)
         return False
+
+    def _park(self, dsr: Dsr, code: str, message: str) -> None:
+        """Leave a request to operators, who are told of it first, if they can be."""
+        self.tell(parked_alert(dsr, self.job.id, code, self.desk.clock()))
+        self._tell(dsr, partial(parked, job_id=self.job.id, code=code, message=message))
 
     def _tell(self, dsr: Dsr, decide: Decide) -> None:
         self._change(dsr.id, decide)

@@ -27,8 +27,9 @@ from service.observe.observer import Observer
 from service.security.authenticate import build_authenticator
 from service.security.pseudonyms import Pseudonyms
 from service.security.tokens import Identity
+from stores.audit_keys import audit_keys
 from stores.objects import LocalObjectStore, ObjectStore, S3Settings, open_store
-from stores.parameters import ParameterStore, open_parameters
+from stores.parameters import ParameterStore, open_parameters, scrub_key
 from stores.state.service_port import Stores
 
 if TYPE_CHECKING:
@@ -97,11 +98,14 @@ def wire(settings: Settings) -> Wiring:
 def check_keys(settings: Settings, parameters: ParameterStore) -> None:
     """Raise ``UsageError`` if answers could not be signed, or no callback could be believed.
 
-    A service that could not is not to start.
+    A service that could not is not to start. Nor is one whose lake has no keys.
     """
     Signers(settings.opendsr, parameters).current()
     if settings.callbacks.processors:
         roots_of(settings.callbacks)
+    if settings.dsr.lake.uri is not None:
+        scrub_key(parameters)
+        audit_keys(parameters)
 
 
 def utc_now() -> datetime:

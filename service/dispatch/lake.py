@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
 
 from dsr.changing import change
 from dsr.desk import Desk
-from dsr.lake import parked
+from dsr.lake import parked, parked_alert
 from schemas.access import Reach
+from schemas.alerts import Alert
 from schemas.dsr import Dsr
 from schemas.dsr_lake import JOB_KIND, REQUESTS, UNDER_WAY, LakeState
 from schemas.jobs import Job, JobStatus
@@ -36,12 +37,18 @@ _log = structlog.get_logger()
 
 
 class LakeJobs:
-    """Makes jobs of requests. For one thread, of the process that dispatches."""
+    """Makes jobs of requests, of ``most`` at once. ``tell`` tells operators what cannot be done.
 
-    def __init__(self, desk: Desk, jobs: JobStore, most: int) -> None:
+    For one thread, of the process that dispatches.
+    """
+
+    def __init__(
+        self, desk: Desk, jobs: JobStore, most: int, tell: Callable[[Alert], bool]
+    ) -> None:
         self._desk = desk
         self._jobs = jobs
         self._most = most
+        self._tell = tell
 
     def __call__(self) -> None:
         """One look at what there is to do. Raises ``StoreError``."""
@@ -65,6 +72,8 @@ class LakeJobs:
         if job is not None and not job.status.is_final:
             return
         code, message = _end_of(job)
+        if not self._tell(parked_alert(dsr, job_id, code, self._desk.clock())):
+            return  # Nothing is parked before somebody could be told.
         decide = partial(parked, job_id=job_id, code=code, message=message)
         change(self._desk, dsr.id, _EVERYWHERE, ACTOR, decide)
         _log.error("the lake could not answer a request", request=dsr.id, job=job_id, code=code)

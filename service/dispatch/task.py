@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import structlog
 
+from dsr.alerts import Alerts
 from dsr.desk import open_desk
 from dsr.minimise import minimise
 from runners.launcher import ProcessLauncher
@@ -19,6 +20,7 @@ from service.dispatch.sweep import SWEEP_EVERY, Kept, Recurring, Sweep, sweep_ex
 from service.enrichment.uploads import Uploads
 from stores.audit_keys import audit_keys
 from stores.checkpoints import AuditBroken, checkpoint_if_due
+from stores.notify.opening import open_notifiers
 from stores.objects import S3Settings
 from stores.state.service_port import Stores
 
@@ -56,7 +58,10 @@ def _enlisting(wiring: Wiring, state: Stores) -> Callable[[], None]:
     if section.lake.uri is None:
         return lambda: None
     desk = open_desk(section, state, wiring.parameters, wiring.clock)
-    return LakeJobs(desk, state.jobs, section.lake.most_at_once)
+    settings = wiring.settings
+    notifier = open_notifiers(settings.alerts, settings.outbound)
+    alerts = Alerts(state.alerts, notifier, wiring.clock)
+    return LakeJobs(desk, state.jobs, section.lake.most_at_once, alerts.tell)
 
 
 def _clearing(wiring: Wiring, state: Stores) -> Callable[[], None]:

@@ -210,9 +210,7 @@ class _Desks:
         if self.desk.requests.get(asked.id, Reach(None)) is not None:
             raise Repeated("subject_request_id: there is a request of this id: choose another one")
         self._addresses.expect(who.organization, who.subject, asked.callback_urls)
-        submitter = Submitter(
-            who.subject, who.organization, _own(who, Action.CREATE), request.remote_addr
-        )
+        submitter = Submitter(who.subject, who.organization, None, request.remote_addr)
         return submit(self.desk, _order(asked), submitter, asked.id)
 
 

@@ -23,6 +23,7 @@ from dsr.submit import Order, Submitter, submit
 from runners import lake_jobs
 from runners.lake_jobs import LakeJob
 from schemas.access import Reach
+from schemas.alerts import Alert
 from schemas.dsr import Dsr, Identity, IdentityType, RequestType
 from schemas.dsr_lake import LakeWork
 from schemas.jobs import Job, JobEnd, JobStatus
@@ -49,6 +50,8 @@ class Office:
     def __init__(self, folder: Path, state: SqlState, **section: Any) -> None:
         self.state = state
         self.now = datetime.now(UTC)
+        self.told: list[str] = []
+        self.can_tell = True
         self.store: ObjectStore = LocalObjectStore(str(folder / "lake"))
         given = {"wait_seconds": 0, "max_match_share": 1.0, "export_to": str(folder / "out")}
         lake = LakeSection(uri=str(folder / "lake"), **{**given, **section})
@@ -60,15 +63,20 @@ class Office:
         self.now += timedelta(seconds=1)
         return submit(self.desk, order, Submitter("user-1", place, None), str(uuid.uuid4())).id
 
+    def tell(self, alert: Alert) -> bool:
+        self.told.append(alert.resource)
+        return self.can_tell
+
     def dispatch(self) -> list[Job]:
-        LakeJobs(self.desk, self.state.jobs, 10)()
+        LakeJobs(self.desk, self.state.jobs, 10, self.tell)()
         return self.state.jobs.unfinished(10)
 
     def work(self, **changes: Any) -> LakeJob:
         """Do the job that there is, as its process does."""
         (job,) = self.dispatch()
         self.state.jobs.begin(job.id, "run-1")
-        work = LakeJob(replace(job, **changes), self.desk, site(self.store), runner())
+        where = (site(self.store), runner(), self.tell)
+        work = LakeJob(replace(job, **changes), self.desk, *where)
         work.run()
         self.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.COMPLETED))
         return work
@@ -225,8 +233,13 @@ def test_requests_of_a_job_that_is_lost_are_parked_until_somebody_tries_again(
             office.work()
     (job,) = office.state.jobs.unfinished(9)
     office.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.FAILED, None, "broken", "it is"))
+    office.can_tell = False
+    office.dispatch()
+    assert office.lake(request_id).state == "running"
+    office.can_tell = True
     assert office.dispatch() == []
     assert office.lake(request_id).reason == "broken: it is"
+    assert {*office.told} == {f"dsr:{request_id}"}
     change(office.desk, request_id, ALL, "cli", retried)
     office.work()
     assert office.lake(request_id).state == "done"
@@ -241,6 +254,18 @@ def test_export_is_made_and_its_archive_named(office: Office, tmp_path: Path) ->
     assert (made.rows, office.get(request_id).status) == (2, "completed")
     assert (tmp_path / "out" / made.archive).is_file()
     assert particulars(office.desk, office.get(request_id)).identities
+
+
+def test_place_beside_the_lake_that_is_empty_keeps_nothing_from_being_erased(
+    tmp_path: Path, state: SqlState
+) -> None:
+    contacts = tmp_path / "contacts.ndjson"
+    contacts.write_text(f'{{"email": "{EMAIL}"}}\n{{"email": "{OTHER}"}}\n')
+    office = Office(tmp_path, state, also=(str(tmp_path / "nothing"), str(contacts)))
+    put_visits(office.store, "hers", EMAIL)
+    office.ask()
+    assert office.work().erased == 1
+    assert EMAIL not in contacts.read_text()
 
 
 def test_request_that_cannot_be_opened_is_parked_alone(office: Office) -> None:
