@@ -112,6 +112,7 @@ def command(
         remove_old_versions=_removes("--old-versions", old_versions),
     )
     check_lake(site)
+    _check_folder(certificate)
     if preview is not None:
         order = _previewed(preview, order, site)
     with open_runner(where) as opened, recorded_run("erase", settings) as run:
@@ -222,10 +223,29 @@ def _hand_over(done: ErasureDone, site: ErasureSite, path: Path | None) -> None:
     from stores.erasure_certificates import encode_certificate
 
     if path is not None:
-        path.write_bytes(encode_certificate(done.certificate))
+        _write(path, encode_certificate(done.certificate))
     with opened_state() as state:
         state.audit.append(certified(done.certificate, "cli"))
     close_erasure(site, done)
+
+
+def _check_folder(path: Path | None) -> None:
+    """Raise ``UsageError`` before anything is done, if there is no place for the certificate."""
+    from schemas.errors import UsageError
+
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise UsageError(f"--certificate {path}: name a file in a folder that is there")
+
+
+def _write(path: Path, content: bytes) -> None:
+    from schemas.errors import AccessDenied
+
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise AccessDenied(
+            f"{path}: cannot be written: {error.strerror}; the certificate is in the lake"
+        ) from None
 
 
 def _show_preview(preview: Preview) -> None:

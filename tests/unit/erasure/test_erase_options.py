@@ -30,6 +30,7 @@ SENSELESS: dict[str, tuple[tuple[str, ...], str]] = {
     "a preview elsewhere": (("--preview=../log/1",), "give the id that --dry-run has printed"),
     "a file that is not there": (("--subjects=nowhere.txt",), "nowhere.txt: cannot be read"),
     "a lake that is not there": ((SOMEBODY, "--lake=lac"), "lac: there is no lake"),
+    "no place for the certificate": ((SOMEBODY, "--certificate=no/c.json"), "--certificate no/c"),
     "a place that is not there": ((SOMEBODY, "--also=nowhere"), "--also nowhere: there is no such"),
 }
 
