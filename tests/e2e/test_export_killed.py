@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import signal
+import uuid
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from runners.export import run_export
 from stores.exports import sweep_archives
-from stores.objects import LocalObjectStore
+from stores.objects import LocalObjectStore, S3Settings
+from stores.objects.s3 import S3ObjectStore
 from tests.e2e.harness import Lake, deliver, dying, generated, in_child, lethe, start
 from tests.e2e.test_erase_killed import SECRETS, kill_after
-from tests.erasing import EMAIL, OTHER, put_visits
-from tests.exporting import export, opened, rows_in, visible
+from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, moto_url, s3_client
+from tests.erasing import EMAIL, OTHER, put_visits, runner, site
+from tests.exporting import export, opened, order, rows_in, visible
+
+__all__ = ["moto_url"]
 
 DEATHS = [
     ("put", 2, True),  # the note is there
@@ -63,6 +70,28 @@ def test_what_a_killed_export_leaves_is_swept_at_once(
     swept = sweep_archives(LocalObjectStore(tmp_path / "out"), datetime.now(UTC))
     assert (swept.archives, swept.beginnings) == (0, 1)
     assert visible(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(("method", "after"), [("settle", True), ("publish", True)])
+def test_killed_export_leaves_nothing_unfinished_on_s3(
+    lake: LocalObjectStore, moto_url: str, method: str, after: bool
+) -> None:
+    bucket = f"exports-{uuid.uuid4().hex}"
+    make_bucket(moto_url, bucket)
+    s3 = S3Settings(
+        endpoint_url=moto_url, region=REGION, access_key=ACCESS_KEY, secret_key=SECRET_KEY
+    )
+    place, asked = replace(site(lake), s3=s3), order(f"s3://{bucket}/out", id=ID)
+
+    def work() -> None:
+        dying(S3ObjectStore, method, 1, after)
+        run_export(asked, place, runner())
+
+    assert in_child(work) == -signal.SIGKILL
+    out = S3ObjectStore(bucket, "out", s3)
+    assert len(rows_in(opened(run_export(asked, place, runner()), out))) == 1
+    assert len(visible(out)) == 3
+    assert "Uploads" not in s3_client(moto_url).list_multipart_uploads(Bucket=bucket)
 
 
 def test_command_killed_at_any_instant_leaves_no_half_archive(tmp_path: Path) -> None:

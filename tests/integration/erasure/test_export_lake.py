@@ -31,7 +31,7 @@ from stores.exports import (
     keep_export,
     sweep_archives,
 )
-from stores.log import COMPACT, Commit, DeliveryLog
+from stores.log import COMPACT, Commit, DataFile, DeliveryLog
 from stores.objects import LocalObjectStore, ObjectStore, S3Settings
 from stores.objects.s3 import S3ObjectStore
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, make_bucket
@@ -42,6 +42,7 @@ from tests.erasing import (
     Meanwhile,
     deliver,
     erase,
+    parquet_of,
     put_visits,
     runner,
     site,
@@ -170,15 +171,38 @@ def test_id_of_another_subjects_export_is_refused(lake: ObjectStore, tmp_path: P
         export(lake, tmp_path / "out", OTHER, id="1" * 32)
 
 
+def put_together(lake: ObjectStore, *merged: DataFile) -> None:
+    """What a compaction does to files with a row of the subject in each."""
+    log = DeliveryLog(lake)
+    run = log.begin("run-compact", log.last_number())
+    writer = lake.stage("type=visit/date=2026-01-03/merged.parquet", run.run_id)
+    writer.write(parquet_of([EMAIL] * len(merged)))
+    file = replace(merged[0], rows=len(merged), staged=writer.close())
+    removed = tuple(one.path for one in merged)
+    now, nothing = datetime.now(UTC), summary(Counts())
+    log.commit(run, Commit(0, run.run_id, COMPACT, now, (file,), (), nothing, removed=removed))
+    log.finish(run)
+
+
 def test_row_is_there_once_if_files_are_put_together_meanwhile(
     lake: ObjectStore, tmp_path: Path
 ) -> None:
+    files = [*deliver(lake, "a", EMAIL).files, *deliver(lake, "b", EMAIL).files]
+    by = Meanwhile(lambda: put_together(lake, *files))
+    archive = opened(export(lake, tmp_path / "out", by=by), tmp_path / "out")
+    assert emails(rows_in(archive)) == [EMAIL, EMAIL]
+    index = index_in(archive)
+    assert [one["path"] for one in index["sources"]] == [
+        "type=visit/date=2026-01-03/merged.parquet"
+    ]
+    assert index["log_number"] == 3
+
+
+def test_rows_of_others_may_be_erased_meanwhile(lake: ObjectStore, tmp_path: Path) -> None:
     deliver(lake, "a", EMAIL, OTHER)
-    deliver(lake, "b", OTHER)
     by = Meanwhile(lambda: erase(lake, OTHER, mode=ErasureMode.DELETE))
     archive = opened(export(lake, tmp_path / "out", by=by), tmp_path / "out")
     assert emails(rows_in(archive)) == [EMAIL]
-    assert index_in(archive)["log_number"] == DeliveryLog(lake).last_number()
 
 
 def taken_out(lake: ObjectStore, path: str) -> None:
