@@ -4,14 +4,15 @@ Beside a request stand items that say what it is among, kept in the same transac
 that it is found by, through an index; one a subject while it is open, of which there can be only
 one; one while it is held, parked or waits for a processor, is to be cancelled there, or asked
 about. Only lists that people look at, deadlines, and what is to be minimised, rest on an index,
-which may be a moment behind.
+which may be a moment behind. An earlier Lethe kept fewer of these items: what it left is given them
+a page at a time, by whoever looks for what is to be asked about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -23,6 +24,7 @@ from schemas.errors import StoreError, TooLarge
 from schemas.events import Topic
 from stores.state.dsr_rows import DsrRow, check_apart, dsr_of, open_claims, open_exists, row_of
 from stores.state.dynamo.audit import AuditChain
+from stores.state.dynamo.contention import done
 from stores.state.dynamo.items import Item, Key, decoded, encoded, joined, key_of, micros, moment
 from stores.state.dynamo.listing import (
     Listing,
@@ -36,7 +38,7 @@ from stores.state.dynamo.listing import (
 )
 from stores.state.dynamo.outbox import EventLog, events_key
 from stores.state.dynamo.table import MOST_WRITES, DynamoTable, Refused
-from stores.state.dynamo.writes import ABSENT, Write, delete, put
+from stores.state.dynamo.writes import ABSENT, Write, check, delete, put
 
 _RECORD = "record"
 _HELD = "dsrs-held"
@@ -52,6 +54,15 @@ _UNCHANGED = "#version = :before"
 _PAGE = 100
 _MICROSECOND = timedelta(microseconds=1)
 
+_ALWAYS_MARKED = {_WAITING, _TO_CANCEL}
+_MARKED_AT_ONCE = 50
+
+_ALL_MARKED = Key("layout", "dsrs-marked")
+"""Stands in a table in which no request is left that an earlier Lethe has marked less."""
+
+_EVER = datetime(2200, 1, 1, tzinfo=UTC)
+_EVERYWHERE = Reach(None)
+
 _COMMIT = 3
 """Further writes of a transaction: of the events' commit and place, and of the audit log's head."""
 
@@ -66,6 +77,14 @@ class DynamoDsr:
         self._table = table
         self._log = log
         self._chain = chain
+        self._all_marked = False
+        self._marked_up_to: DueCursor | None = None
+
+    def open(self) -> None:
+        """Note it if the table has no open request yet, as a new one."""
+        self._all_marked = self._table.get(_ALL_MARKED) is not None
+        if not self._all_marked and not self.due_before(_EVER, _EVERYWHERE, 1):
+            self._note_all_marked()
 
     def add(self, requests: Sequence[Dsr], drafts: Sequence[AuditDraft]) -> None:
         """Also raises ``TooLarge`` for more than a transaction can hold: 16 of one subject each.
@@ -141,6 +160,9 @@ class DynamoDsr:
         return records_of(self._table, map(_key_of_marked, due_ones), read, limit)
 
     def to_ask_about(self, now: datetime, limit: int) -> list[Dsr]:
+        """Also marks some of what an earlier Lethe has left, until all of it is."""
+        self._mark_some(now)
+
         def read(item: Item) -> Dsr | None:
             dsr = _dsr(item)
             return dsr if _is_to_ask_about(dsr) and _is_due(dsr, now) else None
@@ -182,6 +204,31 @@ class DynamoDsr:
             return dsr if dsr.minimised_at is None else None
 
         return records_of(self._table, due_before(self._table, _CLOSED, closed_before), read, limit)
+
+    def _mark_some(self, now: datetime) -> None:
+        if self._all_marked:
+            return
+        page = self.due_before(_EVER, _EVERYWHERE, _MARKED_AT_ONCE, self._marked_up_to)
+        for dsr in page:
+            self._mark(dsr, now)
+            self._marked_up_to = DueCursor(dsr.due_at, dsr.id)
+        if len(page) < _MARKED_AT_ONCE:
+            self._note_all_marked()
+
+    def _mark(self, dsr: Dsr, now: datetime) -> None:
+        """Whoever changes the request meanwhile marks it, too."""
+        if _is_never_asked_about(dsr):
+            forwarding = replace(dsr.forwarding, next_try_at=dsr.updated_at)
+            resource = f"dsr:{dsr.id}"
+            draft = AuditDraft("upgrade", dsr.organization, "dsr.to_be_asked_about", resource)
+            self.change(replace(dsr, updated_at=now, forwarding=forwarding), draft)
+        elif _queue_of(dsr) not in _ALWAYS_MARKED and (marks := _marks(dsr)):
+            same = check(dsr_key(dsr.id), _UNCHANGED, before=dsr.version)
+            done(self._table, [same, *map(put, marks)])
+
+    def _note_all_marked(self) -> None:
+        self._table.transact([put({"pk": _ALL_MARKED.pk, "sk": _ALL_MARKED.sk})])
+        self._all_marked = True
 
     def _commit(
         self, writes: Sequence[Write], requests: Sequence[Dsr], drafts: Sequence[AuditDraft]
@@ -354,6 +401,14 @@ def _is_to_ask_about(dsr: Dsr) -> bool:
     is_there = dsr.status in {DsrStatus.SUBMITTED, DsrStatus.IN_PROGRESS}
     is_asked = dsr.forwarding.next_try_at is not None and dsr.parked_reason is None
     return is_there and is_asked and not _is_to_cancel(dsr)
+
+
+def _is_never_asked_about(dsr: Dsr) -> bool:
+    """Whether its processor has it, and it is in no list: so an earlier Lethe has left them."""
+    known = dsr.forwarding
+    is_there = dsr.status in {DsrStatus.SUBMITTED, DsrStatus.IN_PROGRESS}
+    is_there = is_there and known.processor is not None and dsr.lake is None
+    return is_there and known.next_try_at is None and _queue_of(dsr) is None
 
 
 def _is_due(dsr: Dsr, now: datetime) -> bool:

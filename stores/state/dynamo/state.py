@@ -61,6 +61,8 @@ def open_dynamo_state(url: str, clock: Callable[[], datetime]) -> DynamoState:
     table = DynamoTable(DynamoAddress.parse(url))
     ensure_table(table)
     log, chain = EventLog(table), AuditChain(table, clock)
+    dsr = DynamoDsr(table, log, chain)
+    dsr.open()
     return DynamoState(
         DynamoRuns(table, log, clock),
         DynamoLeases(table, clock),
@@ -70,7 +72,7 @@ def open_dynamo_state(url: str, clock: Callable[[], datetime]) -> DynamoState:
         DynamoIdempotency(table, clock),
         DynamoRequestCounters(table, clock),
         DynamoApiKeys(table, clock),
-        DynamoDsr(table, log, chain),
+        dsr,
         DynamoAudit(table, chain),
         DynamoWebhooks(table),
         DynamoAlertMemory(table),

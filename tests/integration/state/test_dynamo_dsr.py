@@ -11,12 +11,14 @@ import pytest
 
 from config.settings import load_settings
 from schemas.audit import AuditDraft
-from schemas.dsr import Dsr, DsrQuery, DsrStatus
+from schemas.dsr import Dsr, DsrQuery, DsrStatus, Forwarding
 from schemas.errors import TooLarge
 from schemas.identities import MOST
 from service.app import create_app
 from service.bootstrap import wire
-from tests.dsr_requests import a_request
+from stores.state.dynamo.items import key_of
+from stores.state.dynamo.state import DynamoState
+from tests.dsr_requests import RECEIVED, a_request
 from tests.integration.service.principals import somebody
 from tests.integration.state.conftest import new_table
 from tests.integration.state.records import ALL, AnyState, opened
@@ -76,3 +78,38 @@ def test_more_are_refused_with_the_limit_and_none_is_added(state: AnyState) -> N
     with pytest.raises(TooLarge, match="100"):
         add(state, requests_of(AT_ONCE + 1))
     assert state.dsr.find(DsrQuery(), ALL) == []
+
+
+def as_an_earlier_lethe_left_it(url: str, *requests: Dsr) -> AnyState:
+    """A table with these requests, but without the items that tell of what is held or parked."""
+    with closing(opened(url)) as state:
+        assert isinstance(state, DynamoState)
+        add(state, list(requests))
+        for pk in ("layout", "dsrs-held", "dsrs-parked"):
+            items = state.table.query("#pk = :pk", values={"pk": pk})
+            state.table.delete_all([key_of(item) for item in items])
+    return opened(url)
+
+
+def test_what_processors_had_before_silence_was_watched_is_asked_about_once(
+    request: pytest.FixtureRequest, moto_dynamodb_url: str
+) -> None:
+    there = {"forwarding": Forwarding("one", "us", tried_at=RECEIVED), "subjects": ()}
+    kept = [a_request(status=DsrStatus(status), **there) for status in ("submitted", "in_progress")]
+    url, now = new_table(request, moto_dynamodb_url), RECEIVED
+    with closing(as_an_earlier_lethe_left_it(url, *kept, a_request())) as state:
+        found = {dsr.id for dsr in state.dsr.to_ask_about(now, 9)}
+        assert found == {dsr.id for dsr in kept}
+        assert {dsr.version for dsr in state.dsr.to_ask_about(now, 9)} == {2}
+
+
+def test_what_was_held_or_parked_before_that_was_counted_is_counted(
+    request: pytest.FixtureRequest, moto_dynamodb_url: str
+) -> None:
+    held = a_request(status=DsrStatus.HELD, subjects=())
+    parked = a_request(parked_reason="no answer")
+    url = new_table(request, moto_dynamodb_url)
+    with closing(as_an_earlier_lethe_left_it(url, held, parked)) as state:
+        state.dsr.to_ask_about(RECEIVED, 9)
+        tally = state.dsr.tally(RECEIVED)
+        assert (tally.held, tally.queued, tally.parked) == (1, 0, 1)
