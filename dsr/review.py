@@ -60,7 +60,8 @@ def _is_repeat(dsr: Dsr, actor: str, verdict: Verdict) -> bool:
 
 
 def _is_held_at_lake(dsr: Dsr) -> bool:
-    return dsr.lake is not None and dsr.lake.state is LakeState.HELD
+    is_held = dsr.lake is not None and dsr.lake.state is LakeState.HELD
+    return is_held and not dsr.status.is_final
 
 
 def _reviewed(dsr: Dsr, now: datetime, actor: str, verdict: Verdict) -> Dsr:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,11 +16,14 @@ from flask.testing import FlaskClient
 from config.settings import Settings
 from dsr.changing import Step, change
 from dsr.desk import open_desk
+from dsr.lake import held, taken
 from schemas.access import Reach
 from schemas.dsr import DsrStatus
+from schemas.dsr_lake import LakePreview
 from service.app import create_app
 from service.bootstrap import Wiring, utc_now, wire
 from service.dispatch.task import post_of
+from service.dsr.shown import DsrShown
 from stores.tokens import Grant, new_api_key
 from tests.integration.service.test_opendsr_processor import (
     LEGACY,
@@ -56,11 +60,16 @@ def client(wiring: Wiring) -> FlaskClient:
     return create_app(wiring).test_client()
 
 
-def key_of(wiring: Wiring, subject: str) -> dict[str, str]:
-    """How a controller of this name makes itself known."""
+def secret_of(wiring: Wiring, subject: str) -> str:
+    """A key of somebody of this name."""
     secret, key = new_api_key(Grant(subject, "org-1", ("privacy",)), utc_now(), timedelta(days=1))
     wiring.state.api_keys.add(key)
-    return basic(secret, subject)
+    return secret
+
+
+def key_of(wiring: Wiring, subject: str) -> dict[str, str]:
+    """How a controller of this name makes itself known."""
+    return basic(secret_of(wiring, subject), subject)
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +195,25 @@ def test_address_that_is_not_public_is_refused(client: FlaskClient, acme: Any) -
     answer = client.post(REQUESTS, data=body, headers=acme)
     assert error_of(answer)[0] == 400
     assert "canary" not in answer.text
+
+
+def test_what_was_counted_is_shown_and_let_go_on_by_a_reviewer(
+    client: FlaskClient, wiring: Wiring, acme: Any
+) -> None:
+    request_id = sent(client, acme, of("eleven.canary@example.com"))
+    desk = open_desk(wiring.settings.dsr, wiring.state, wiring.parameters, wiring.clock)
+    preview = LakePreview("p1", 3, 100, 2, {"demand": 3})
+    hold = partial(held, job_id="j1", preview=preview, reason="counted")
+    for decide in (partial(taken, job_id="j1", counts_first=True), hold):
+        change(desk, request_id, Reach(None), "lake", decide)
+    verdict, place = {"decision": "approve", "reason": "right"}, f"/v1/dsr/{request_id}"
+    assert client.post(f"{place}/review", json=verdict, headers=acme).status_code == 401
+    own, reviewer = ({"X-Api-Key": secret_of(wiring, name)} for name in ("acme", "rita"))
+    assert client.get(place, headers=reviewer).json["lake"]["preview"]["rows"] == 3
+    assert client.post(f"{place}/review", json=verdict, headers=own).status_code == 403
+    answer = client.post(f"{place}/review", json=verdict, headers=reviewer)
+    DsrShown.model_validate_json(answer.data)
+    assert (answer.json["lake"]["state"], answer.json["lake"]["reviewedBy"]) == ("waiting", "rita")
 
 
 def test_what_waits_is_dispatched_as_one_job_that_names_nobody(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from dsr.submit import KINDS
 from schemas.audit import AuditDraft, AuditHead, chained
 from schemas.dsr import DsrStatus, Particulars, Review, Risk
+from schemas.dsr_lake import LakeCertificate, LakeExport, LakePreview, LakeState, LakeWork
 from service.dsr.shown import (
     AuditEntryShown,
     DsrInFull,
@@ -31,6 +32,14 @@ REQUESTS = [
         risk=Risk(0.65, ("one", "two")),
         error_code="review_denied",
         error_message="a reviewer denied the request",
+    ),
+    a_request(
+        lake=LakeWork(
+            LakeState.DONE,
+            preview=LakePreview("p1", 3, 100, 2, {"demand": 3}),
+            certificate=LakeCertificate("c1", "0" * 64, 2, 3, 2),
+            export=LakeExport("e1", "lethe-export-e1.zip", "0" * 64, 3, RECEIVED),
+        )
     ),
 ]
 
