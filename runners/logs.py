@@ -96,7 +96,10 @@ def _places(trace: TracebackType | None) -> list[str]:
 
 def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
     """Say what ended a thread; without the message, which may hold a record's values."""
-    structlog.get_logger().warning("a thread failed", error=failure.exc_type.__name__)
+    kind = failure.exc_type
+    # A worker's streams break when it leaves at the end of a pipeline; one that dies is reported.
+    level = logging.DEBUG if kind.__module__.startswith("grpc") else logging.WARNING
+    structlog.get_logger().log(level, "a thread failed", error=kind.__name__)
 
 
 def _renderer(form: str) -> structlog.typing.Processor:

@@ -6,9 +6,11 @@ import io
 import json
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import grpc
 import pytest
 import structlog
 
@@ -78,3 +80,12 @@ def test_the_form_of_lines_is_a_setting(lines: Lines) -> None:
     structlog.get_logger().info("delivered")
     with pytest.raises(json.JSONDecodeError):
         lines()
+
+
+@pytest.mark.parametrize(("error", "told"), [(ValueError, True), (grpc.RpcError, False)])
+def test_a_thread_s_failure_is_told_unless_a_worker_has_merely_left(
+    lines: Lines, error: type[Exception], told: bool
+) -> None:
+    failure = threading.ExceptHookArgs([error, error("Ana Silva"), None, None])
+    threading.excepthook(failure)
+    assert [line["event"] for line in lines()] == ["a thread failed"] * told
