@@ -73,15 +73,15 @@ def gather(
 def _settled(log: DeliveryLog, site: ErasureSite) -> tuple[int, list[LakeFile]]:
     """The lake's files while nobody is putting others in their place, and the log's number then."""
     until = time.monotonic() + _PATIENCE
-    log.recover()
-    number = log.last_number()
-    while _is_being_replaced(log, site):
+    while True:
+        log.recover()
+        number = log.last_number()
+        # Runs are looked at after the log: of one that has ended, all is in its place.
+        if not _is_being_replaced(log, site):
+            return number, list(lake_files(site.store, log))
         if time.monotonic() > until:
             raise LakeError("an erasure or a compaction takes long to end: export later")
         time.sleep(_POLL)
-        log.recover()
-        number = log.last_number()
-    return number, list(lake_files(site.store, log))
 
 
 def _is_being_replaced(log: DeliveryLog, site: ErasureSite) -> bool:
@@ -108,12 +108,9 @@ def _suspects(files: Sequence[LakeFile], wanted: Wanted, site: ErasureSite) -> l
     """Those that have to be read, the largest first."""
     hasher = SubjectHasher.of(site.scrub_key, wanted.plus_addressing)
     probes = probes_for(wanted.identities, site.registry, hasher)
-    if probes is None:
-        asked = ((file, True) for file in files)
-        found = [file for file, _ in asked]
-    else:
-        found = [file for file, is_one in may_hold(site.store, files, probes) if is_one]
-    return sorted(found, key=lambda file: (-file.info.size, file.path))
+    if probes is not None:
+        files = [file for file, is_one in may_hold(site.store, files, probes) if is_one]
+    return sorted(files, key=lambda file: (-file.info.size, file.path))
 
 
 def _haul(
