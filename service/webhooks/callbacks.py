@@ -53,27 +53,54 @@ class Addresses:
         """Have a controller told here of its requests that name these addresses, from now on.
 
         To be called before the request is kept, so that nothing of it is missed; may be repeated.
-        One that was disabled is tried again. Raises ``Invalid`` for an address that is not public,
-        or is one too many.
+        One that was disabled is tried again, or forgotten if its room is needed. Raises ``Invalid``
+        for an address that is not public, or is one too many.
         """
-        for number, url in enumerate(urls):
-            known = self.hooks.get(self._id_of(organization, owner, url), _EVERYWHERE)
-            if known is None:
-                self._keep(organization, owner, url, f"{_FIELD}.{number}")
-            elif known.disabled_at is not None:
-                self._revive(known)
+        wanted = {f"{_FIELD}.{number}": url for number, url in enumerate(urls)}
+        known = {where: self._known(organization, owner, url) for where, url in wanted.items()}
+        for hook in known.values():
+            if hook is not None and hook.disabled_at is not None:
+                self._revive(hook)
+        missing = {where: url for where, url in wanted.items() if known[where] is None}
+        for where, url in missing.items():
+            self._check(url, where)
+        for where, url in missing.items():
+            self._keep(self._made(organization, owner, url), where)
 
-    def _keep(self, organization: str, owner: str, url: str, where: str) -> None:
+    def _known(self, organization: str, owner: str, url: str) -> Webhook | None:
+        return self.hooks.get(self._id_of(organization, owner, url), _EVERYWHERE)
+
+    def _check(self, url: str, where: str) -> None:
         try:
             public_or_refused(self.outbound, url)
-            self.hooks.add(self._made(organization, owner, url), self.most)
         except AddressRefused as error:
             raise Invalid(f"{where}: {error.message}", where=where) from None
+
+    def _keep(self, hook: Webhook, where: str) -> None:
+        try:
+            self._add(hook)
         except TooManyWebhooks:
             fault = f"there are {self.most} other addresses already: name one of those"
             raise Invalid(f"{where}: {fault}", where=where) from None
         except AlreadyThere:  # another request was faster
             return
+
+    def _add(self, hook: Webhook) -> None:
+        try:
+            self.hooks.add(hook, self.most)
+        except TooManyWebhooks:
+            if not self._made_room(hook.organization):
+                raise
+            self.hooks.add(hook, self.most)
+
+    def _made_room(self, organization: str) -> bool:
+        """Forget the address that has been disabled for the longest; whether there was one.
+
+        Nobody else takes any away, and controllers move.
+        """
+        hooks = self.hooks.find(Reach(organization))
+        disabled = [(hook.disabled_at, hook.id) for hook in hooks if hook.disabled_at is not None]
+        return bool(disabled) and self.hooks.remove(min(disabled)[1], _EVERYWHERE)
 
     def _made(self, organization: str, owner: str, url: str) -> Webhook:
         return Webhook(

@@ -267,6 +267,22 @@ def test_address_that_is_one_too_many_is_refused(bureau: Bureau) -> None:
         bureau.expected("https://one.example", "https://three.example")
 
 
+def test_address_that_is_gone_makes_room_for_another_one(bureau: Bureau) -> None:
+    gone, other, new = (f"https://{name}.example" for name in ("gone", "other", "new"))
+    bureau.expected(gone, other)
+    bureau.taken(gone)
+    bureau.controller.status = 410
+    bureau.delivered()
+    bureau.expected(other, new)
+    assert {hook.url for hook in bureau.hooks} == {other, new}
+
+
+def test_address_that_is_refused_has_no_other_one_of_its_request_kept(bureau: Bureau) -> None:
+    with pytest.raises(Invalid, match=r"status_callback_urls\.1: .* https"):
+        bureau.expected(URL, "ftp://acme.example")
+    assert bureau.hooks == []
+
+
 @pytest.mark.parametrize("addresses", [("10.0.0.1",), ("169.254.169.254",), ()])
 def test_address_that_is_not_public_is_refused_without_being_repeated(
     bureau: Bureau, addresses: tuple[str, ...]
