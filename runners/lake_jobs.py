@@ -72,6 +72,7 @@ def answer_by_lake(
     """
     parameters = open_parameters(settings.parameters)
     desk = open_desk(settings.dsr, state, parameters, lambda: datetime.now(UTC))
+    take_up(job, desk)  # First of all: so what this cannot do is parked, not tried for ever.
     if settings.dsr.lake.uri is None:
         raise UsageError("dsr.lake.uri: is not set any more: the lake cannot be reached")
     site = open_site(settings.dsr.lake.uri, settings)
@@ -84,6 +85,13 @@ def answer_by_lake(
         "held": work.held,
         "exported": work.exported,
     }
+
+
+def take_up(job: Job, desk: Desk) -> list[Dsr]:
+    """The requests that are the job's, from now on or from an earlier run. May be repeated."""
+    take = partial(taken, job_id=job.id, counts_first=desk.section.lake.preview)
+    found = [change(desk, one, Reach(None), ACTOR, take) for one in job.parameters[REQUESTS]]
+    return [dsr for dsr in found if dsr.lake is not None and dsr.lake.job_id == job.id]
 
 
 @dataclass
@@ -104,9 +112,7 @@ class LakeJob:
 
     def run(self) -> None:
         """Answer the job's requests as far as they are still to be answered."""
-        requests = [self._change(one, self._taken) for one in self.job.parameters[REQUESTS]]
-        mine = [dsr for dsr in requests if dsr.lake is not None and dsr.lake.job_id == self.job.id]
-        readable = [dsr for dsr in mine if self._is_readable(dsr)]
+        readable = [dsr for dsr in take_up(self.job, self.desk) if self._is_readable(dsr)]
         for dsr in readable:
             if _state_of(dsr) is LakeState.COUNTING:
                 self._hold(dsr, PREVIEW_WANTED)
@@ -121,9 +127,6 @@ class LakeJob:
     @property
     def _section(self) -> LakeSection:
         return self.desk.section.lake
-
-    def _taken(self, dsr: Dsr, now: datetime) -> Step | None:
-        return taken(dsr, now, self.job.id, self._section.preview)
 
     # --- counting
 

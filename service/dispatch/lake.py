@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -23,13 +24,16 @@ from schemas.access import Reach
 from schemas.alerts import Alert
 from schemas.dsr import Dsr
 from schemas.dsr_lake import JOB_KIND, REQUESTS, UNDER_WAY, LakeState
-from schemas.jobs import Job, JobStatus
+from schemas.jobs import Job, JobQuery, JobStatus
 from stores.state.service_port import JobStore
 
 ACTOR = "lake"
 
 NOBODYS = "lethe:lake"
 """The organization and owner of these jobs; no principal can be of that name."""
+
+PAUSE = timedelta(minutes=1)
+"""After a job that failed: what waits may be waiting for the same reason."""
 
 _AT_ONCE = 1000
 _EVERYWHERE = Reach(None)
@@ -54,7 +58,7 @@ class LakeJobs:
         """One look at what there is to do. Raises ``StoreError``."""
         under_way = self._left_under_way()
         waiting = self._desk.requests.at_lake({LakeState.WAITING}, self._most)
-        if waiting and not under_way and not self._is_one_queued():
+        if waiting and not under_way and self._may_add():
             first = waiting[0].organization
             self._add([dsr for dsr in waiting if dsr.organization == first])
 
@@ -78,8 +82,13 @@ class LakeJobs:
         change(self._desk, dsr.id, _EVERYWHERE, ACTOR, decide)
         _log.error("the lake could not answer a request", request=dsr.id, job=job_id, code=code)
 
-    def _is_one_queued(self) -> bool:
-        return any(job.kind == JOB_KIND for job in self._jobs.unfinished(_AT_ONCE))
+    def _may_add(self) -> bool:
+        """Whether the last job is over; for a while after one that failed none is made."""
+        newest = self._jobs.find(JobQuery(JOB_KIND, limit=1), _EVERYWHERE)
+        if not newest or newest[0].status is JobStatus.COMPLETED:
+            return True
+        ended_at = newest[0].ended_at
+        return ended_at is not None and self._desk.clock() - ended_at >= PAUSE
 
     def _add(self, requests: Sequence[Dsr]) -> None:
         now, ids = self._desk.clock(), [dsr.id for dsr in requests]

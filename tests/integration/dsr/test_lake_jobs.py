@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from config.dsr import DsrSection, LakeSection
+from config.settings import load_settings
 from dsr.changing import Step, change
 from dsr.desk import open_desk
 from dsr.lake import LakeOffer, retried
@@ -21,13 +22,14 @@ from dsr.requests import particulars
 from dsr.review import Verdict, review
 from dsr.submit import Order, Submitter, submit
 from runners import lake_jobs
-from runners.lake_jobs import LakeJob
+from runners.lake_jobs import LakeJob, answer_by_lake
 from schemas.access import Reach
 from schemas.alerts import Alert
 from schemas.dsr import Dsr, Identity, IdentityType, RequestType
 from schemas.dsr_lake import LakeWork
+from schemas.errors import UsageError
 from schemas.jobs import Job, JobEnd, JobStatus
-from service.dispatch.lake import LakeJobs
+from service.dispatch.lake import PAUSE, LakeJobs
 from stores.erasure_certificates import certificate_key, decode_certificate
 from stores.erasures import ERASURES
 from stores.objects import LocalObjectStore, ObjectStore
@@ -241,6 +243,8 @@ def test_requests_of_a_job_that_is_lost_are_parked_until_somebody_tries_again(
     assert office.lake(request_id).reason == "broken: it is"
     assert {*office.told} == {f"dsr:{request_id}"}
     change(office.desk, request_id, ALL, "cli", retried)
+    assert office.dispatch() == []
+    office.now += PAUSE + timedelta(seconds=5)
     office.work()
     assert office.lake(request_id).state == "done"
 
@@ -275,6 +279,15 @@ def test_request_that_cannot_be_opened_is_parked_alone(office: Office) -> None:
     change(office.desk, broken, ALL, "x", lambda known, _: Step(replace(known, sealed=b"no"), "x"))
     office.work()
     assert (office.lake(dsr.id).state, office.lake(good).state) == ("parked", "done")
+
+
+def test_lake_that_cannot_be_opened_leaves_its_requests_to_be_parked(office: Office) -> None:
+    request_id = office.ask()
+    (job,) = office.dispatch()
+    settings = load_settings(env="test", dsr={"lake": {"uri": None}}, parameters={"source": "env"})
+    with pytest.raises(UsageError):
+        answer_by_lake(job, settings, office.state, runner())
+    assert office.lake(request_id).job_id == job.id
 
 
 def _raise(error: Exception, *_: object) -> None:
