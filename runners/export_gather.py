@@ -1,13 +1,12 @@
 """Gathering for an export: all rows of the subject that the lake has at one moment, each once.
 
-A compaction takes rows from some files to others, and an erasure replaces files. Files are listed
-when none of these is about to put its work in place; and if one has done so before all was read,
-all is read anew.
+A compaction takes rows from some files to others, and an erasure replaces files. What one of these
+has committed is put in its place before files are listed; and if one has committed before all was
+read, all is read anew.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
@@ -17,11 +16,12 @@ from beam_pipelines.export import gather_rows
 from runners.choose import PipelineRunner
 from runners.erase_order import ErasureSite
 from schemas.dsr import Identity
-from schemas.errors import LakeError, ObjectMissing
+from schemas.errors import LakeError
 from stores.exports import parts_prefix, remove_parts
 from stores.lake_files import LakeFile, lake_files
-from stores.log import RUNS, STREAM, DeliveryLog, Run
-from stores.log_entries import REPLACING, decode_as
+from stores.log import DeliveryLog
+from stores.log_entries import REPLACING
+from stores.objects.port import ObjectStore
 from stores.subject_index import may_hold
 from transforms.erasure.search import Wanted
 from transforms.export.parts import PartsArea
@@ -30,9 +30,6 @@ from transforms.index import probes_for
 from transforms.subject_hashes import SubjectHasher
 
 _ATTEMPTS = 5
-_POLL = 0.5
-_PATIENCE = 120.0
-"""Seconds that a compaction or an erasure is waited for that is putting its work in place."""
 
 _log = structlog.get_logger()
 
@@ -60,7 +57,7 @@ def gather(
     wanted = Wanted(site.scrub_key, site.registry, identities, plus_addressing)
     log = DeliveryLog(site.store)
     for _ in range(_ATTEMPTS):
-        number, files = _settled(log, site)
+        number, files = _settled(log, site.store)
         area = PartsArea.new(site.store, parts_prefix(export_id))
         haul = _haul(_suspects(files, wanted, site), wanted, area, runner)
         if not haul.gone and not _is_replaced(log, number, {file.path for file in files}):
@@ -70,31 +67,12 @@ def gather(
     raise LakeError("erasures or compactions have changed the lake all the time: export later")
 
 
-def _settled(log: DeliveryLog, site: ErasureSite) -> tuple[int, list[LakeFile]]:
-    """The lake's files while nobody is putting others in their place, and the log's number then."""
-    until = time.monotonic() + _PATIENCE
-    while True:
-        log.recover()
-        number = log.last_number()
-        # Runs are looked at after the log: of one that has ended, all is in its place.
-        if not _is_being_replaced(log, site):
-            return number, list(lake_files(site.store, log))
-        if time.monotonic() > until:
-            raise LakeError("an erasure or a compaction takes long to end: export later")
-        time.sleep(_POLL)
-
-
-def _is_being_replaced(log: DeliveryLog, site: ErasureSite) -> bool:
-    """Whether what an erasure or a compaction has committed may not all be in its place yet."""
-    for info in list(site.store.list(RUNS)):
-        try:
-            run: Run = decode_as(Run, info.key, site.store.read(info.key))
-        except ObjectMissing:
-            continue
-        commit = None if run.kind == STREAM else log.commit_of(run)
-        if commit is not None and commit.kind in REPLACING:
-            return True
-    return False
+def _settled(log: DeliveryLog, store: ObjectStore) -> tuple[int, list[LakeFile]]:
+    """The lake's files, and an entry of the log up to which all is in its place in them."""
+    # Read first: what runs have committed by now, alive or not, is put in its place by this.
+    number = log.last_number()
+    log.recover()
+    return number, list(lake_files(store, log))
 
 
 def _is_replaced(log: DeliveryLog, number: int, paths: Set[str]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import urllib.request
 import uuid
 from dataclasses import replace
@@ -231,7 +230,6 @@ def test_files_are_listed_when_a_compaction_is_in_its_place(
     run = log.begin("run-alive", log.last_number())
     now, nothing = datetime.now(UTC), summary(Counts())
     log.append(Commit(1, run.run_id, COMPACT, now, (), (), nothing, removed=(key,)))
-    threading.Timer(0.3, lambda: log.finish(run)).start()
     assert export(lake, tmp_path / "out").record.rows == 0
 
 
