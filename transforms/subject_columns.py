@@ -116,7 +116,7 @@ def _of_record(
 def _unknown_to(names: list[str], record_type: RecordType) -> list[Field]:
     """The subject columns that a file has not: it may be older than these fields."""
     there = {name.lower() for name in names}
-    return [f for f in record_type.fields if f.subject is not None and f.name.lower() not in there]
+    return [f for f in record_type.fields if holds_subject(f) and f.name.lower() not in there]
 
 
 def _in_extra(field: Field, columns: Columns) -> Iterator[SubjectColumn]:
@@ -126,23 +126,70 @@ def _in_extra(field: Field, columns: Columns) -> Iterator[SubjectColumn]:
             texts = read().cast(pa.string())
             holds = pc.match_substring(texts, json.dumps(field.source)).fill_null(False)
             rows = np.flatnonzero(holds.to_numpy(zero_copy_only=False))
-            values = [_member(text, field.source) for text in texts.filter(holds).to_pylist()]
-            found = pa.array(values, pa.list_(pa.string()))
-            yield from _of_field(field, _at(rows, found, len(texts)), columns, None)
+            members = [_member(text, field.source) for text in texts.filter(holds).to_pylist()]
+            found = pa.array([_texts(one) for one in members], pa.list_(pa.string()))
+            if field.subject is not None:
+                yield from _of_field(field, _at(rows, found, len(texts)), columns, None)
+            yield from _within_members(field.kind, members, rows)
 
 
-def _member(text: str, name: str) -> list[str]:
-    """A member of a JSON object as text, or its items; none of what is no text and no number.
+def _member(text: str, name: str) -> Any:
+    """A member of a JSON object; None of what is none."""
+    try:
+        return json.loads(text)[name]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def _texts(value: Any) -> list[str]:
+    """A value of JSON as text, or those it holds; none of what is no text and no number.
 
     Halves of surrogate pairs, which JSON may name, are replaced: they stand for no character.
     """
-    try:
-        value = json.loads(text)[name]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return []
-    values = value if isinstance(value, list) else [value]
-    texts = (str(one) for one in values if isinstance(one, str | int))
-    return [text.encode(errors="replace").decode() for text in texts]
+    match value:
+        case list():
+            return [text for one in value for text in _texts(one)]
+        case dict():
+            return _texts([*value.values()])
+        case str() | int():
+            return [str(value).encode(errors="replace").decode()]
+    return []
+
+
+def _within_members(kind: Kind, members: list[Any], rows: Rows) -> Iterator[SubjectColumn]:
+    """What identifies within records of JSON, a column for each field of theirs."""
+    found: dict[Field, list[tuple[int, str]]] = {}
+    for row, member in zip(rows.tolist(), members, strict=True):
+        for field, text in _in_records(kind, member):
+            found.setdefault(field, []).append((row, text))
+    for field, pairs in found.items():
+        of_rows, texts = zip(*pairs, strict=True)
+        values = pa.array(texts, pa.string())
+        kind_of = IdentityType(field.subject or "")
+        yield SubjectColumn(kind_of, field.scrub, values, np.array(of_rows), field.name)
+
+
+def _in_records(kind: Kind, value: Any) -> Iterator[tuple[Field, str]]:
+    match kind, value:
+        case ListKind(item, _), list():
+            for one in value:
+                yield from _in_records(item, one)
+        case MapKind(item, _), dict():
+            for one in value.values():
+                yield from _in_records(item, one)
+        case RecordKind(_, fields), dict():
+            for field in filter(holds_subject, fields):
+                member = value.get(field.source)
+                if field.subject in _REQUESTABLE and _is_met(field, fields, value):
+                    yield from ((field, text) for text in _texts(member))
+                yield from _in_records(field.kind, member)
+
+
+def _is_met(field: Field, beside: tuple[Field, ...], record: dict[str, Any]) -> bool:
+    """Whether a field's conditions are met in a record of JSON, as ``_where`` has it."""
+    sources = {one.name: one.source for one in beside}
+    held = ((record.get(sources[name], wanted), wanted) for name, wanted in field.subject_when)
+    return all(str(value) == wanted for value, wanted in held)
 
 
 def _at(rows: Rows, values: Any, length: int) -> Any:

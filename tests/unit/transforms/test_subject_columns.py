@@ -90,6 +90,16 @@ def test_field_that_the_type_did_not_know_is_found_among_the_extra_ones() -> Non
     assert subject_column_names(record_type(mail), rows.schema) == ["extra"]
 
 
+def test_fields_of_records_that_the_type_did_not_know_are_found_among_the_extra_ones() -> None:
+    person = record("person", {**EMAIL, "source": "eMail"}, ADDRESS, VIA)
+    kind = record_type({"name": "people", "type": array(person), "source": "guests"})
+    via = '{"address": "c@x.org", "via": "post"}, {"address": "d@x.org", "via": "mail"}'
+    extra = [None, f'{{"guests": [{{"eMail": "a@x.org"}}, {via}]}}', '{"guests": 1, "n": "eMail"}']
+    rows = pa.record_batch({"extra": extra})
+    assert found(kind, rows) == [(1, "a@x.org"), (1, "d@x.org")]
+    assert subject_column_names(kind, rows.schema) == ["extra"]
+
+
 def test_half_of_a_surrogate_pair_among_extra_fields_stops_nothing() -> None:
     extra = ['{"email": "\\ud800@x.org"}', '{"email": "a@x.org"}']
     rows = pa.record_batch({"extra": extra})
