@@ -117,8 +117,7 @@ class LakeJob:
             if _state_of(dsr) is LakeState.COUNTING:
                 self._hold(dsr, PREVIEW_WANTED)
         ours = [dsr for dsr in readable if _is_to_be_erased(dsr)]
-        approved = [dsr for dsr in ours if _is_approved(dsr) and self._is_still_approved(dsr)]
-        self._erase(approved, 1.0)
+        self._erase(self._still_approved(list(filter(_is_approved, ours))), 1.0)
         self._erase([dsr for dsr in ours if not _is_approved(dsr)], self._section.max_match_share)
         for dsr in readable:
             if dsr.type is not RequestType.ERASURE and _state_of(dsr) is LakeState.RUNNING:
@@ -136,11 +135,15 @@ class LakeJob:
         self._tell(dsr, partial(held, job_id=self.job.id, preview=preview, reason=reason))
         self.held += 1
 
+    def _still_approved(self, group: Sequence[Dsr]) -> Sequence[Dsr]:
+        """Those of which what was approved is kept; all, once their erasure has begun."""
+        if group and self._is_known(_id_of(group)):
+            return group
+        return [dsr for dsr in group if self._is_still_approved(dsr)]
+
     def _is_still_approved(self, dsr: Dsr) -> bool:
         """Whether what was approved is kept; if not, it is counted anew by a later job."""
         if _state_of(dsr) is not LakeState.RUNNING or dsr.lake is None or dsr.lake.preview is None:
-            return True
-        if self._is_known(_id_of([dsr])):
             return True
         try:
             load_preview(self.site.store, dsr.lake.preview.id, self.desk.clock())

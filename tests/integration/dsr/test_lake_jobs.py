@@ -224,6 +224,24 @@ def test_job_that_died_goes_on_under_the_same_certificate(
     assert list(office.store.list(ERASURES)) == []
 
 
+def test_job_that_died_needs_no_other_approval(
+    tmp_path: Path, state: SqlState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = Office(tmp_path, state, preview=True)
+    put_visits(office.store, "hers", EMAIL, OTHER, MANY)
+    ids = [office.ask(EMAIL), office.ask(OTHER)]
+    office.work()
+    for one in ids:
+        office.approve(one)
+    with monkeypatch.context() as patch:
+        patch.setattr(lake_jobs, "certified", partial(_raise, Died()))
+        with pytest.raises(Died):
+            office.work()
+    (job,) = office.state.jobs.unfinished(9)
+    LakeJob(replace(job, attempts=2), office.desk, site(office.store), runner()).run()
+    assert [office.get(one).status for one in ids] == ["completed", "completed"]
+
+
 def test_requests_of_a_job_that_is_lost_are_parked_until_somebody_tries_again(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
