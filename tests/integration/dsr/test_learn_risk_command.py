@@ -88,6 +88,14 @@ def test_model_is_kept_in_s3_as_well(moto_url: str, monkeypatch: pytest.MonkeyPa
     assert json.loads(lethe(*usual[:2], *MANY, *ORG, "--json").stdout)["status"] == "held"
 
 
+def test_model_is_written_beside_its_file_and_not_in_the_root_of_the_file_system(
+    model: Path,
+) -> None:
+    keep(past(300))
+    assert lethe("learn-risk").exit_code == 0
+    assert (model.parent / "_lethe").is_dir()
+
+
 @pytest.mark.parametrize("count", [0, 20])
 def test_too_few_requests_leave_no_model(model: Path, count: int) -> None:
     keep(past(count))
