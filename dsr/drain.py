@@ -49,7 +49,7 @@ from dsr.polling import THERE, inquiry, orphaned
 from dsr.requests import particulars
 from schemas.access import Reach
 from schemas.dsr import Dsr
-from schemas.errors import StoreError, UsageError
+from schemas.errors import StoreError, Unavailable, UsageError
 from schemas.opendsr.model import Acceptance, SubjectRequest
 from stores.processors.errors import Gone, ProcessorError, Unsupported
 from stores.processors.port import Accepted, Processor
@@ -251,14 +251,14 @@ class Drain:
         """One request, unless its processor was found not to answer meanwhile."""
         if self._stopping.is_set():
             return Outcome.LEFT
-        if self._is_orphan(dsr):
-            return self._converse(dsr.id, orphaned(dsr, self._post.rules), dsr, None)
-        route = self._route(dsr)
-        if route is None or not self._may_be_asked(dsr):
-            return Outcome.LEFT
         try:
+            if self._is_orphan(dsr):
+                return self._converse(dsr.id, orphaned(dsr, self._post.rules), dsr, None)
+            route = self._route(dsr)
+            if route is None or not self._may_be_asked(dsr):
+                return Outcome.LEFT
             return self._converse(dsr.id, begin(dsr, route.processor.name), dsr, route)
-        except LeaseLost:
+        except (LeaseLost, Unavailable):  # The latter if others change it all the time.
             return Outcome.LEFT
 
     def _converse(self, request_id: str, talk: Talk, dsr: Dsr, route: Route | None) -> Outcome:

@@ -26,7 +26,7 @@ from dsr.submit import Order, Submitter, request_id_of, submit
 from schemas.access import Reach
 from schemas.alerts import Alert
 from schemas.dsr import Dsr, DsrStatus, Identity, IdentityType
-from schemas.errors import StoreError
+from schemas.errors import StoreError, Unavailable
 from schemas.events import Topic
 from schemas.opendsr.model import Acceptance, Dialect, ProcessingStatus, StatusReport
 from stores.notify.port import NotTold
@@ -556,6 +556,22 @@ def test_request_that_cannot_be_kept_does_not_keep_deadlines_from_being_told(
     with pytest.raises(StoreError):
         house.drained()
     assert "deadline_at_risk" in house.notifier.kinds
+
+
+def test_request_that_others_change_all_the_time_is_left_and_holds_up_no_other(
+    house: House,
+) -> None:
+    def overtaken(_: Dsr, __: str) -> bytes:
+        raise Unavailable("others change it")
+
+    one = house.submitted("subject")
+    house.drained()
+    told = StatusReport(one, ProcessingStatus.COMPLETED, "c", results_url="https://one.example")
+    house.processor.reports[one] = told
+    house.clock.advance(hours=2)
+    house.submitted("another")
+    house.seal = overtaken
+    assert house.drained() == {Outcome.LEFT: 1, Outcome.FORWARDED: 1}
 
 
 def test_every_step_is_an_event_and_an_entry_of_the_audit_log(house: House) -> None:
