@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import lzma
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+import cramjam
 import pyarrow as pa
 import pyarrow.parquet as pq
+from backports import zstd
 from fastavro.schema import SchemaParseException
 
 from schemas.delivery import ERRORS, PARKED, Partition
@@ -24,6 +29,7 @@ from stores.log import DataFile
 from stores.objects.port import ObjectStore, StagedObject
 from stores.objects.seekable import open_seekable
 from transforms.avro_container import read_header
+from transforms.decompress import TruncatedStream
 from transforms.erasure.anywhere import AnyColumnMatcher, type_of_any, type_of_any_avro
 from transforms.erasure.avro import count_avro, rewrite_avro
 from transforms.erasure.contacts import count_contacts, rewrite_contacts
@@ -182,9 +188,29 @@ def guarded(file: LakeFile, work: Callable[[], Any]) -> Any:
     except _DAMAGES as error:
         # The library's own message may hold a value.
         raise Unreadable(f"{file.path}: is damaged: {type(error).__name__}") from None
+    except OSError as error:
+        if error.errno is not None or isinstance(error, TimeoutError | ConnectionError):
+            raise  # of the file system or the network, not of Arrow
+        raise Unreadable(f"{file.path}: is damaged: {type(error).__name__}") from None
 
 
-_DAMAGES = (pa.ArrowException, EOFError, csv.Error, SchemaParseException, UnicodeError)
+_DAMAGES = (
+    pa.ArrowException,
+    SchemaParseException,
+    EOFError,
+    csv.Error,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zstd.ZstdError,
+    cramjam.DecompressionError,
+    TruncatedStream,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What readers raise of bytes that are not what they should be."""
 
 
 def _kind_of(
