@@ -56,14 +56,19 @@ def normalised(identity: Identity, plus_addressing: bool = False) -> str:
     That is case, but for customer ids, and with ``plus_addressing`` what follows a ``+`` in an
     email's local part. The identity has to be ``checked``.
     """
-    value = unicodedata.normalize("NFC", identity.value).strip()
     if identity.format is not IdentityFormat.RAW:
-        return value.lower()
-    if identity.type in KEEPS_CASE:
-        return value
+        return unicodedata.normalize("NFC", identity.value).strip().lower()
+    return normalised_value(identity.value, identity.type, plus_addressing)
+
+
+def normalised_value(value: str, kind: IdentityType, plus_addressing: bool = False) -> str:
+    """As ``normalised``, of an identity that is given in plain."""
+    composed = unicodedata.normalize("NFC", value).strip()
+    if kind in KEEPS_CASE:
+        return composed
     # Folding may take a composed character apart again.
-    folded = unicodedata.normalize("NFC", value.casefold())
-    if identity.type is IdentityType.EMAIL and plus_addressing:
+    folded = unicodedata.normalize("NFC", composed.casefold())
+    if kind is IdentityType.EMAIL and plus_addressing:
         return _without_tag(folded)
     return folded
 

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import Suppressed
 from schemas.errors import Invalid
-from schemas.identities import KEEPS_CASE, normalised
+from schemas.identities import KEEPS_CASE, normalised, normalised_value
 from transforms.normalise import normalised_column, plain_text
 from transforms.scrub import Scrubber, ScrubKey
 
@@ -130,6 +130,14 @@ class SubjectHasher:
         texts = values if isinstance(values, pa.Array) else pa.array(values, pa.string())
         column = normalised_column(texts, kind, self.plus_addressing)
         return ["" if text is None else self._exact(kind, text) for text in column.to_pylist()]
+
+    def exact_each(self, values: Iterable[str], kind: IdentityType) -> Iterator[str]:
+        """As ``exact``, of plain identities of one type: of many, in half of the time."""
+        key, begin = self._derived, f"exact\0{kind}\0".encode()
+        for value in values:
+            text = normalised_value(value, kind, self.plus_addressing)
+            content = begin + text.encode("utf-8", "surrogatepass")
+            yield hmac.digest(key, content, "sha256").hex()
 
     def suppressed(self, identity: Identity, expires_at: datetime | None = None) -> Suppressed:
         """The identity as a list of suppressed ones has it.

@@ -106,6 +106,15 @@ def test_exact_hashes_of_values_are_those_of_identities(value: str, plus: bool) 
     assert hasher.exact_values([value, None], EMAIL) == [hasher.exact(Identity(EMAIL, value)), ""]
 
 
+@given(st.lists(TEXTS, max_size=5), st.sampled_from([EMAIL, USER]), st.booleans())
+def test_exact_hashes_of_many_are_those_of_each(
+    values: list[str], kind: IdentityType, plus: bool
+) -> None:
+    hasher = SubjectHasher(KEY, plus)
+    alone = [hasher.exact(Identity(kind, value)) for value in values]
+    assert list(hasher.exact_each(values, kind)) == alone
+
+
 def test_exact_hashes_differ_by_type_and_format() -> None:
     digest = "a" * 64
     identities = [Identity(EMAIL, digest), Identity(USER, digest)]

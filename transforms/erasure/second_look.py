@@ -181,10 +181,22 @@ class SecondReader:
     def _rows_of(self, column: Any, kind: IdentityType) -> set[int]:
         encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
         words = _words(encoded.dictionary)
-        hits = {place for place, word in enumerate(words) if self._is_wanted(kind, word)}
+        hits = self._places_of(kind, words)
         if not hits:
             return set()
         return {row for row, place in enumerate(encoded.indices.to_pylist()) if place in hits}
+
+    def _places_of(self, kind: IdentityType, words: list[Any]) -> set[int]:
+        """Where wanted words are: of plain texts, as nearly all are, all are hashed at one go."""
+        sought = self.sought
+        if sought.forms or kind not in sought.kinds or any(type(word) is not str for word in words):
+            return {place for place, word in enumerate(words) if self._is_wanted(kind, word)}
+        pairs = enumerate(zip(words, self.hasher.exact_each(words, kind), strict=True))
+        return {
+            place
+            for place, (word, exact) in pairs
+            if exact in sought.exact or word in sought.stored
+        }
 
     def _is_in_line(self, line: bytes) -> bool:
         try:
