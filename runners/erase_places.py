@@ -78,7 +78,8 @@ def place_beside(uri: str, lake: ObjectStore, s3: S3Settings | None) -> Place:
     store, key = split_uri(uri, s3)
     if key and not key.endswith("/") and store.head(key) is not None:
         folder, _, name = uri.rpartition("/")
-        place = Place(open_store(folder or ".", s3), is_lake=False, only=PurePosixPath(name).name)
+        folder = folder or ("/" if uri.startswith("/") else ".")
+        place = Place(open_store(folder, s3), is_lake=False, only=PurePosixPath(name).name)
     else:
         place = Place(open_store(uri, s3), is_lake=False)
     if place.store.uri == lake.uri or place.store.uri.startswith(f"{lake.uri.rstrip('/')}/type="):
