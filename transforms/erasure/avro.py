@@ -98,7 +98,7 @@ class Matched:
 def matches_in(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> list[Matched]:
     """What matches in each block of a file. Raises as ``count_avro`` does."""
     header = read_header(source)
-    rows = _Rows.of(header, record_type)
+    rows = SubjectRows.of(header, record_type)
     return [
         _matched_in(block, header.codec, rows, record_type, matcher)
         for block in read_blocks(source, header)
@@ -106,7 +106,7 @@ def matches_in(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> l
 
 
 def _matched_in(
-    block: AvroBlock, codec: str, rows: _Rows, record_type: RecordType, matcher: Matcher
+    block: AvroBlock, codec: str, rows: SubjectRows, record_type: RecordType, matcher: Matcher
 ) -> Matched:
     if not block.rows or not rows.names:
         return Matched(block.rows, _NOWHERE, _NOWHERE)
@@ -123,7 +123,7 @@ def _told(matches: list[Matched], redacts: bool) -> Rewritten:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class SubjectRows:
     """Reads columns of a file's blocks, and tells where in these its rows end.
 
     ``prefix`` begins a container of these columns alone, for a reader to find a block behind it.
@@ -135,14 +135,14 @@ class _Rows:
     arrow: Any
 
     @staticmethod
-    def of(header: AvroHeader, record_type: RecordType) -> _Rows:
+    def of(header: AvroHeader, record_type: RecordType) -> SubjectRows:
         """For the columns that may identify a subject."""
         schema = bare_schema(header.schema)
         every = pa.schema([(field["name"], pa.null()) for field in schema["fields"]])
         names = subject_column_names(record_type, every)
         columns = picked(schema, names)
         walk = compiled_walk(schema, frozenset(names))
-        return _Rows(names, _prefix(columns), walk, arrow_struct(columns))
+        return SubjectRows(names, _prefix(columns), walk, arrow_struct(columns))
 
     def of_block(self, block: AvroBlock) -> tuple[pa.RecordBatch, Places]:
         """The columns of an unpacked block, and where in it each row ends."""

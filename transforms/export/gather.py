@@ -27,17 +27,16 @@ from schemas.fields import RecordType
 from stores.lake_files import LakeFile
 from stores.objects.port import ObjectStore
 from stores.objects.seekable import open_seekable
-from transforms.avro_container import read_blocks, read_header
+from transforms.avro_container import AvroBlock, read_blocks, read_header
 from transforms.erasure import avro, parquet
 from transforms.erasure.anywhere import type_of_any, type_of_any_avro
 from transforms.erasure.avro_codecs import unpacked
-from transforms.erasure.avro_schema import arrow_struct, bare_schema, picked
 from transforms.erasure.files import guarded, looked_at
 from transforms.erasure.letters import is_letter_of
 from transforms.erasure.matching import Matcher
 from transforms.erasure.search import Search
 from transforms.export.values import plain, rows_of
-from transforms.subject_columns import subject_column_names, subject_columns
+from transforms.subject_columns import subject_columns
 from transforms.subject_hashes import SubjectHasher
 
 _BATCH_ROWS = 4096
@@ -121,10 +120,11 @@ class Gatherer:
         stream.seek(0)
         schema = fastavro.parse_schema(json.loads(header.schema))
         record_type, matcher = looked_at(file, self.search, lambda: type_of_any_avro(header.schema))
-        identifying = _identifying(header.schema, record_type)
+        identifying = avro.SubjectRows.of(header, record_type)
         for content, extents in _matched_rows(stream, record_type, matcher):
             rows = [_avro_row(content[begin:end], schema) for begin, end in extents]
-            batch = pa.RecordBatch.from_struct_array(pa.array(rows, identifying))
+            encoded = b"".join(content[begin:end] for begin, end in extents)
+            batch, _ = identifying.of_block(AvroBlock(len(rows), encoded))
             yield Gathered(rows, self._identified(record_type, batch))
 
     def _identified(self, record_type: RecordType, batch: pa.RecordBatch) -> Identified:
@@ -168,13 +168,6 @@ def _matched_rows(
         if matched.count:
             extents = zip(matched.begins.tolist(), matched.ends.tolist(), strict=True)
             yield unpacked(block.data, header.codec), list(extents)
-
-
-def _identifying(encoded: bytes, record_type: RecordType) -> Any:
-    """The Arrow type of what in a row of this Avro schema may identify somebody."""
-    schema = bare_schema(encoded)
-    every = pa.schema([(field["name"], pa.null()) for field in schema["fields"]])
-    return arrow_struct(picked(schema, subject_column_names(record_type, every)))
 
 
 def _avro_row(encoded: bytes, schema: Any) -> Row:

@@ -69,6 +69,21 @@ def test_every_row_that_matches_is_gathered_from_avro(
     assert rows(tmp_path / "a.avro") == [row for row in found if row["email"] in HERS]
 
 
+def test_times_and_decimals_beside_an_address_in_a_record_stop_nothing(tmp_path: Path) -> None:
+    at = {"type": "long", "logicalType": "timestamp-micros"}
+    price = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+    kinds = {"mail": "string", "at": at, "price": price}
+    members = [{"name": name, "type": kind} for name, kind in kinds.items()]
+    guests = {"type": "array", "items": {"type": "record", "name": "guest", "fields": members}}
+    schema = {"type": "record", "name": "old", "fields": [{"name": "guests", "type": guests}]}
+    guest = {"mail": EMAIL, "at": NOON, "price": Decimal("1.50")}
+    with (tmp_path / "a.avro").open("wb") as file:
+        fastavro.writer(file, schema, [{"guests": [guest]}])
+    (row,) = rows(tmp_path / "a.avro", of="old")
+    told = {"mail": EMAIL, "at": "2026-01-02T12:00:00.000007Z", "price": "1.50"}
+    assert row == {"guests": [told]}
+
+
 def test_values_of_parquet_are_told_exactly(tmp_path: Path) -> None:
     table = pa.table(
         {
