@@ -45,6 +45,7 @@ from transforms.erasure.parquet_footer import (
     held,
     meta_of,
     read_footer,
+    read_metadata,
     structs,
     view,
 )
@@ -134,7 +135,8 @@ class Matched:
 
 def matches_in(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> list[Matched]:
     """What matches in each row group. Call within ``reading``."""
-    file = pq.ParquetFile(source, pre_buffer=False)
+    # Left to itself, Arrow reads 64 KiB from the end, which is more than many a file has.
+    file = pq.ParquetFile(source, metadata=read_metadata(source), pre_buffer=False)
     names = subject_column_names(record_type, file.schema_arrow)
     return [
         _matched_in(file, group, names, record_type, matcher)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, BinaryIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import InputError
@@ -126,6 +127,18 @@ class Column:
 
 def read_footer(source: BinaryIO) -> Struct:
     """A file's footer. Raises ``NotParquet``."""
+    footer, _ = thrift.decode(_encoded_footer(source)[:-8])
+    _check(footer)
+    return footer
+
+
+def read_metadata(source: BinaryIO) -> Any:
+    """The footer as Arrow reads it, and no byte before it. Raises ``NotParquet``."""
+    return pq.read_metadata(pa.BufferReader(MAGIC + _encoded_footer(source)))
+
+
+def _encoded_footer(source: BinaryIO) -> bytes:
+    """The end of a file from where the footer begins."""
     size = source.seek(0, io.SEEK_END)
     source.seek(max(size - 8, 0))
     tail = source.read(8)
@@ -135,9 +148,7 @@ def read_footer(source: BinaryIO) -> Struct:
     if tail[4:] != MAGIC or not 0 < length <= min(size - 12, _LONGEST_FOOTER):
         raise NotParquet("this is no Parquet file, or its end is missing")
     source.seek(size - 8 - length)
-    footer, _ = thrift.decode(source.read(length))
-    _check(footer)
-    return footer
+    return source.read(length) + tail
 
 
 def _check(footer: Struct) -> None:
