@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -37,6 +38,8 @@ from transforms.scrub import ScrubKey
 from transforms.subject_hashes import SubjectHasher
 
 _ROWS = 64 * 1024
+_REMEMBERED = 64 * 1024
+_REQUESTABLE = frozenset(IdentityType)
 _MAGIC = 8
 _SEPARATORS = re.compile(r"[\s\"'<>,;(){}\[\]\\|]+")
 _HASHES: Mapping[IdentityFormat, Any] = {
@@ -137,10 +140,11 @@ class SecondReader:
     def _avro(self, file: LakeFile, stream: BinaryIO) -> Seen:
         rows = found = 0
         fields = self._fields(file)
-        for record in fastavro.reader(stream):
+        judge = lru_cache(_REMEMBERED)(self._is_wanted)
+        for record in _avro_records(stream, fields):
             rows += 1
             values = _any_values(record) if fields is None else fields.values_in(record)
-            found += any(self._is_wanted(kind, value) for kind, value in values)
+            found += any(_judged(judge, kind, value) for kind, value in values)
         return Seen(file.path, rows, found)
 
     def _letters(self, file: LakeFile, stream: BinaryIO) -> Seen:
@@ -269,12 +273,36 @@ def _plain(
     return {kind: frozenset(values) for kind, values in found.items()}
 
 
+def _avro_records(stream: BinaryIO, fields: _Fields | None) -> Iterator[Any]:
+    """The rows of a container; where the fields that matter are plain, without all others."""
+    reader = fastavro.reader(stream)
+    schema = reader.writer_schema
+    if fields is None or fields.nested or not isinstance(schema, dict):
+        return reader
+    needed = [one for one in schema["fields"] if one["name"].lower() in fields.needs]
+    if not all(_is_plain(one["type"]) for one in needed):
+        return reader
+    stream.seek(0)
+    return fastavro.reader(stream, reader_schema={**schema, "fields": needed})
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether a type is text, or none; such are read alike whatever stands beside them."""
+    if isinstance(kind, list):
+        return all(map(_is_plain, kind))
+    return kind in {"string", "null"}
+
+
+def _judged(judge: Any, kind: IdentityType | None, value: Any) -> bool:
+    """As ``judge`` says; of text it is remembered."""
+    return bool(judge(kind, value) if type(value) is str else judge.__wrapped__(kind, value))
+
+
 class _Fields:
     """The fields of a type that identify subjects, as its Avro schema says."""
 
     def __init__(self, avro: Mapping[str, Any]) -> None:
-        self._members = avro["fields"]
-        found = [member for member in self._members if _leads_to_subject(member)]
+        self._found = found = [one for one in avro["fields"] if _leads_to_subject(one)]
         self.flat = [member for member in found if not _is_nested(member["type"])]
         self.nested = [member for member in found if _is_nested(member["type"])]
         self.needs = _needs(found)
@@ -282,7 +310,7 @@ class _Fields:
 
     def values_in(self, record: Mapping[str, Any]) -> Iterator[tuple[IdentityType, Any]]:
         """The values of a record that identify subjects."""
-        yield from _values(self._members, record)
+        yield from _values(self._found, record)
 
 
 def _needs(members: list[Mapping[str, Any]]) -> set[str]:
@@ -311,7 +339,7 @@ def _values(
 
 
 def _is_subject(member: Mapping[str, Any]) -> bool:
-    return member.get("subject") in set(IdentityType)
+    return member.get("subject") in _REQUESTABLE
 
 
 def _is_met(member: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
