@@ -111,7 +111,7 @@ def command(
         wait=timedelta(seconds=shared.parse_duration("--wait", wait) or 0),
         remove_old_versions=_removes("--old-versions", old_versions),
     )
-    check_lake(site)
+    shared.check_lake(site.store)
     _check_folder(certificate)
     if preview is not None:
         order = _previewed(preview, order, site)
@@ -123,14 +123,6 @@ def command(
         run.add({"matched": done.certificate.matched, "files": len(done.certificate.files)})
         _hand_over(done, site, certificate)
     _conclude(done, site)
-
-
-def check_lake(site: ErasureSite) -> None:
-    """Raise ``UsageError`` if there is no lake: nothing is easily erased where nothing is."""
-    from schemas.errors import UsageError
-
-    if not any(next(site.store.list(start), None) for start in ("type=", "errors/", "_lethe/log/")):
-        raise UsageError(f"--lake {site.store.uri}: there is no lake, not even an empty one")
 
 
 def read_subjects(given: Iterable[str], path: str | None) -> tuple[Subject, ...]:

@@ -86,6 +86,7 @@ def command(
         plus_addressing=plus_addressing,
     )
     site = open_site(_given("--lake", lake), settings, schemas)
+    shared.check_lake(site.store)
     count = shared.worker_count(settings, workers)
     where = runner_options(runner, count, flink_master, spark_master, worker_pool)
     with open_runner(where) as opened, recorded_run("export", settings) as run:

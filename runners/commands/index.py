@@ -31,8 +31,10 @@ def command(
     configure_logs(settings.log_level, form=settings.log_format)
     count = shared.worker_count(settings, workers)
     where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    store = shared.build_store(settings, lake)
+    shared.check_lake(store)
     indexing = Indexing(
-        shared.build_store(settings, lake),
+        store,
         shared.build_registry(settings, schemas),
         ScrubKey.of(shared.parameter_store(settings)),
     )

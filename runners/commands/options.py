@@ -92,6 +92,12 @@ def build_store(settings: Settings, lake: str) -> ObjectStore:
     return open_store(lake, s3_settings(settings))
 
 
+def check_lake(store: ObjectStore) -> None:
+    """Raise ``UsageError`` if there is no lake: nothing is easily done where nothing is."""
+    if not any(next(store.list(start), None) for start in ("type=", "errors/", "_lethe/log/")):
+        raise UsageError(f"--lake {store.uri}: there is no lake, not even an empty one")
+
+
 def s3_settings(settings: Settings) -> S3Settings:
     """The settings' S3 section as the store takes it."""
     from stores.objects import S3Settings

@@ -30,7 +30,6 @@ def command(
     """
     from config.settings import load_settings
     from runners.choose import RunnerOptions, open_runner
-    from runners.commands.erase import check_lake
     from runners.erase import open_site
     from runners.logs import configure_logs
     from runners.verify_erasure import verify_erasure
@@ -38,7 +37,7 @@ def command(
     settings = load_settings()
     configure_logs(settings.log_level, form=settings.log_format)
     site = open_site(lake, settings, schemas)
-    check_lake(site)
+    shared.check_lake(site.store)
     found = _certificate(certificate, public_key or [], site.keys)
     with open_runner(RunnerOptions(workers=shared.worker_count(settings, workers))) as opened:
         done = verify_erasure(found, site, opened)

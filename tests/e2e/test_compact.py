@@ -209,6 +209,7 @@ def test_bad_size_ends_with_what_to_write(tmp_path: Path) -> None:
     assert (done.status, "--target-size 'big': write a size as 64MB" in done.err) == (2, True)
 
 
-def test_lake_that_is_not_there_is_compacted_to_nothing(tmp_path: Path) -> None:
+def test_lake_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
     done = lethe("compact", "--lake", tmp_path / "lake")
-    assert (done.status, "nothing to do" in done.out) == (0, True)
+    assert (done.status, "there is no lake" in done.err) == (2, True)
+    assert not (tmp_path / "lake").exists()
