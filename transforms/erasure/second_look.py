@@ -290,7 +290,7 @@ def _is_plain(kind: Any) -> bool:
     """Whether a type is text, or none; such are read alike whatever stands beside them."""
     if isinstance(kind, list):
         return all(map(_is_plain, kind))
-    return kind in {"string", "null"}
+    return isinstance(kind, str) and kind in {"string", "null"}
 
 
 def _judged(judge: Any, kind: IdentityType | None, value: Any) -> bool:

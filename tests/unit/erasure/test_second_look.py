@@ -62,6 +62,8 @@ TYPE = build_record_type(
     }
 )
 
+FLAT = [member for member in TYPE.avro["fields"] if member["name"] != "contacts"]
+
 ROWS: dict[str, tuple[dict[str, Any], bool]] = {
     "the subject's": ({"email": EMAIL.upper()}, True),
     "another's": ({"email": OTHER}, False),
@@ -127,6 +129,20 @@ def test_row_in_parquet(tmp_path: Path, whose: str) -> None:
 def test_row_in_avro(tmp_path: Path, whose: str) -> None:
     values, is_hers = ROWS[whose]
     assert found(tmp_path, "a.avro", avro([row({}), row(values)])) == is_hers
+
+
+@pytest.mark.parametrize(("channel", "count"), [("email", 1), ("sms", 0)])
+def test_row_in_avro_whose_condition_is_an_enum(tmp_path: Path, channel: str, count: int) -> None:
+    symbols = {"type": "enum", "name": "channels", "symbols": ["email", "sms"]}
+    members = [{"name": "channel", "type": symbols}, {"name": "address", "type": "string"}]
+    sink = io.BytesIO()
+    schema = {"type": "record", "name": "visit", "fields": members}
+    fastavro.writer(sink, schema, [{"channel": channel, "address": EMAIL}])
+    registry = Registry({"visit": replace(TYPE, avro={**TYPE.avro, "fields": FLAT})})
+    look = SecondLook.for_identities(KEY, registry, [HERS]).open()
+    info = LocalObjectStore(tmp_path).put("type=visit/date=2026-01-02/a.avro", sink.getvalue())
+    file = LakeFile(info, FileKind.DATA, "visit", None)
+    assert look.look(file, LocalObjectStore(tmp_path)).found == count
 
 
 @pytest.mark.parametrize("whose", ROWS)
