@@ -109,10 +109,17 @@ class FlinkProcesses:
         self.task_managers[index].kill()
         self.task_managers[index].wait()
 
+    def wait_for_checkpoint(self, job_id: str) -> None:
+        """Wait until the job has one to go on from: its output may be ahead of the first."""
+        wait_until(lambda: any(self._checkpoints(job_id)), READY_SECONDS, "a checkpoint")
+
     def newest_checkpoint(self, job_id: str) -> str:
         """Of a job whose job manager is dead: before, Flink may replace it by a newer one."""
-        found = (self.folder / "checkpoints" / job_id).glob("chk-*/_metadata")
+        found = self._checkpoints(job_id)
         return max(found, key=lambda path: path.stat().st_mtime).parent.as_uri()
+
+    def _checkpoints(self, job_id: str) -> Iterator[Path]:
+        return (self.folder / "checkpoints" / job_id).glob("chk-*/_metadata")
 
     def close(self) -> None:
         """End all processes."""

@@ -350,6 +350,7 @@ def test_stream_goes_on_when_the_job_manager_is_killed(
     build = gather_ticks(tmp_path)
     job = flink_runner(flink).start(build, flink.worker_pool)
     wait_for_ticks(tmp_path, 150)
+    flink.wait_for_checkpoint(job.id)
     flink.kill_job_manager()
     checkpoint = flink.newest_checkpoint(job.id)
     flink.start_job_manager()

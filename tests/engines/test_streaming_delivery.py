@@ -185,6 +185,7 @@ def test_flink_job_goes_on_from_its_last_checkpoint_when_the_job_manager_was_kil
     with Producer(stream) as producer:
         job = runner.start(build, pool.address)
         visible.wait_for_news(producer, 90)
+        cluster.wait_for_checkpoint(job.id)
         cluster.kill_job_manager()
         checkpoint = cluster.newest_checkpoint(job.id)
         cluster.start_job_manager()
