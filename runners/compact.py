@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -11,6 +11,7 @@ from beam_pipelines.compact import compact
 from runners.alive import alive_run
 from runners.choose import PipelineRunner
 from runners.erase_late import LateRows
+from runners.portions import portions
 from schemas.registry import Registry
 from stores.lake_files import lake_files
 from stores.log import Commit, DeliveryLog, Positions, new_run_id
@@ -66,24 +67,10 @@ def run_compaction(compaction: Compaction, runner: PipelineRunner) -> Compaction
     known = log.positions()
     merges = plan_merges(lake_files(compaction.store, log), compaction.rules)
     report = CompactionReport()
-    for some in passes(merges):
+    for some in portions(merges, lambda merge: merge.size, PASS_BYTES):
         report = _pass(compaction, log, known, some, runner, report)
     late.cleanse(log.cleanliness_since(known))
     return replace(report, seconds=round(time.monotonic() - began, 3))
-
-
-def passes(merges: Iterable[Merge], limit: int = PASS_BYTES) -> Iterator[list[Merge]]:
-    """The merges in portions of about ``limit`` bytes."""
-    held: list[Merge] = []
-    size = 0
-    for merge in merges:
-        held.append(merge)
-        size += merge.size
-        if size >= limit:
-            yield held
-            held, size = [], 0
-    if held:
-        yield held
 
 
 def _pass(

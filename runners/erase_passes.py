@@ -17,11 +17,12 @@ from beam_pipelines.erase import find_subjects, rewrite_files
 from runners.alive import alive_run
 from runners.choose import PipelineRunner
 from runners.erase_places import Place
-from schemas.delivery import Counts, summary
+from runners.portions import portions
 from schemas.erasure import ErasureMode, FileMatch
 from stores.erasures import findings_key
 from stores.lake_files import LakeFile
 from stores.log import ERASE, Commit, DeliveryLog, FilesTaken, Run, new_run_id
+from stores.log_entries import bare_entry
 from stores.subject_index import Probes, may_hold
 from transforms.erasure.files import Erased
 from transforms.erasure.stages import Findings, FindingsObject, Sought
@@ -95,7 +96,8 @@ class Sweep:
             # Known before files are listed: whoever replaces one of them commits after this.
             number = self._log.last_number()
             suspects = self._suspects(self._to_look_at())
-            passed = [self._pass(number, some) for some in portions(suspects)]
+            some = portions(suspects, lambda file: file.info.size, PASS_BYTES, PASS_FILES)
+            passed = [self._pass(number, files) for files in some]
             if not any(passed):
                 return
 
@@ -181,22 +183,6 @@ class Sweep:
         return FindingsObject(self.place.store, findings_key(self._task.erasure_id, name))
 
 
-def portions(
-    files: Iterable[LakeFile], size: int = PASS_BYTES, count: int = PASS_FILES
-) -> Iterator[list[LakeFile]]:
-    """The files in groups of about so many bytes, and of no more files than ``count``."""
-    group: list[LakeFile] = []
-    held = 0
-    for file in files:
-        if group and (held + file.info.size > size or len(group) == count):
-            yield group
-            group, held = [], 0
-        group.append(file)
-        held += file.info.size
-    if group:
-        yield group
-
-
 def commit_erased(
     log: DeliveryLog,
     run: Run,
@@ -222,14 +208,9 @@ def commit_erased(
 def _draft(
     run: Run, erased: Sequence[Erased], erasure_id: str, cleansed: tuple[int, ...]
 ) -> Commit:
-    return Commit(
-        number=0,
-        run_id=run.run_id,
-        kind=ERASE,
-        committed_at=datetime.now(UTC),
+    return replace(
+        bare_entry(run.run_id, ERASE, datetime.now(UTC)),
         files=tuple(one.file for one in erased if one.file is not None),
-        sources=(),
-        counts=summary(Counts()),
         removed=tuple(one.erased.path for one in erased if one.file is None),
         erasure=erasure_id,
         erased=tuple(one.erased for one in erased),

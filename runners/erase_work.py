@@ -18,14 +18,13 @@ from runners.erase_passes import Sweep, Task, unread_in
 from runners.erase_places import Place, place_beside
 from runners.erase_preview import Counted, check_share, drift
 from runners.export_erased import RemovedExports, forget_exports, remove_exports
-from schemas.delivery import Counts, summary
 from schemas.dsr import IdentityFormat
 from schemas.erasure import Certificate, Suppressed
 from schemas.errors import ObjectMissing
 from stores.erasure_certificates import signed
 from stores.erasures import ErasureRecord
-from stores.log import RUNS, STREAM, SUPPRESS, Commit, DeliveryLog, Run, new_run_id
-from stores.log_entries import decode_as
+from stores.log import RUNS, STREAM, SUPPRESS, DeliveryLog, Run, new_run_id
+from stores.log_entries import bare_entry, decode_as
 from stores.objects.port import ObjectStore
 from stores.suppression import load_suppressions, save_suppressions
 from transforms.erasure.search import Wanted
@@ -172,11 +171,8 @@ class ErasureWork:
         run = log.begin(new_run_id(datetime.now(UTC)), log.last_number())
         with alive_run(log, run):
             ref = save_suppressions(site.store, run.run_id, listed)
-            entry = Commit(
-                0, run.run_id, SUPPRESS, site.clock(), (), (), summary(Counts()),
-                erasure=self._id, suppressed=ref,
-            )  # fmt: skip
-            log.commit(run, entry)
+            entry = bare_entry(run.run_id, SUPPRESS, site.clock())
+            log.commit(run, replace(entry, erasure=self._id, suppressed=ref))
 
     def _to_suppress(self, log: DeliveryLog) -> list[Suppressed]:
         """Who is not kept out for as long by an earlier erasure."""

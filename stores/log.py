@@ -34,7 +34,6 @@ from itertools import islice
 
 import msgspec
 
-from schemas.delivery import Counts, summary
 from schemas.errors import LakeError, ObjectExists, ObjectMissing
 from stores.log_conflicts import (
     FilesTaken,
@@ -53,6 +52,7 @@ from stores.log_entries import (
     SUPPRESS,
     Commit,
     DataFile,
+    bare_entry,
     decode_as,
     log_key,
     number_of,
@@ -217,7 +217,7 @@ class DeliveryLog:
         From then on it cannot commit, even if it is alive. Every run without end is ended so, and
         counts as one that has committed.
         """
-        nothing = Commit(0, run.run_id, ABANDONED, self._clock(), (), (), summary(Counts()))
+        nothing = bare_entry(run.run_id, ABANDONED, self._clock())
         if run.kind == STREAM:
             self._end_stream(run, nothing)
             return False

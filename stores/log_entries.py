@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.delivery import Partition
+from schemas.delivery import Counts, Partition, summary
 from schemas.erasure import ErasedFile, IndexedFile, IndexRef, SuppressionRef
 from schemas.errors import LakeError
 from schemas.inputs import SourcePosition
@@ -104,6 +104,11 @@ class Commit:
     def taken(self) -> set[str]:
         """Paths that were in the lake before, and hold another content from now on, or none."""
         return {*self.removed, *(file.path for file in self.erased)}
+
+
+def bare_entry(run_id: str, kind: str, at: datetime) -> Commit:
+    """An entry of a run that has read no records; ``replace`` says what it has done instead."""
+    return Commit(0, run_id, kind, at, (), (), summary(Counts()))
 
 
 def log_key(number: int) -> str:

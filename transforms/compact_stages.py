@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import apache_beam as beam
 
-from schemas.delivery import Counts, summary
 from schemas.errors import LetheError, ObjectChanged, ObjectMissing
 from schemas.registry import Registry
-from stores.log import Commit, DataFile, DeliveryLog, FilesTaken, Run
+from stores.log import COMPACT, Commit, DataFile, DeliveryLog, FilesTaken, Run
+from stores.log_entries import bare_entry
 from stores.objects.port import ObjectStore, StagedObject
 from stores.objects.seekable import open_seekable
 from stores.subject_index import IndexWriter
@@ -22,9 +22,6 @@ from transforms.merge import merge_files
 from transforms.scrub import ScrubKey
 from transforms.stages import report_metrics
 from transforms.subject_hashes import SubjectHasher
-
-COMPACT = "compact"
-"""The kind of a compaction's entry in the log."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +109,9 @@ class CommitCompaction(beam.DoFn):
 
 
 def _draft(merged: Sequence[Merged], plan: CompactionPlan) -> Commit:
-    return Commit(
-        number=0,
-        run_id=plan.run.run_id,
-        kind=COMPACT,
-        committed_at=datetime.now(UTC),
+    return replace(
+        bare_entry(plan.run.run_id, COMPACT, datetime.now(UTC)),
         files=tuple(sorted((one.file for one in merged), key=lambda file: file.path)),
-        sources=(),
-        counts=summary(Counts()),
         removed=tuple(sorted(path for one in merged for path in one.paths)),
         indexes=tuple(staged for one in merged for staged in one.indexes),
         knows=plan.knows,

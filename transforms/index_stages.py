@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import WindowedValue
 
-from schemas.delivery import Counts, summary
 from schemas.erasure import IndexedFile
 from schemas.errors import LetheError, ObjectChanged, ObjectMissing
 from schemas.registry import Registry
 from stores.lake_files import LakeFile
 from stores.log import Commit, DeliveryLog, Run
-from stores.log_entries import INDEX
+from stores.log_entries import INDEX, bare_entry
 from stores.objects.port import ObjectStore, StagedObject
 from stores.objects.seekable import open_seekable
 from stores.subject_index import IndexWriter
 from transforms.index_file import index_of
 from transforms.scrub import ScrubKey
-from transforms.stages import report_metrics
+from transforms.stages import in_global_window, report_metrics
 from transforms.subject_hashes import SubjectHasher
 
 
@@ -68,9 +65,7 @@ class IndexFiles(beam.DoFn):
         yield IndexedFile(file.path, file.logged.staged.sha256, self._writer.add(content))
 
     def finish_bundle(self) -> Iterator[Any]:
-        window = GlobalWindow()
-        for staged in self._writer.finish():
-            yield WindowedValue(staged, window.max_timestamp(), [window])
+        yield from map(in_global_window, self._writer.finish())
 
 
 class CommitIndexes(beam.DoFn):
@@ -90,14 +85,8 @@ class CommitIndexes(beam.DoFn):
 
 
 def _draft(run: Run, indexed: list[IndexedFile], containers: list[StagedObject]) -> Commit:
-    return Commit(
-        number=0,
-        run_id=run.run_id,
-        kind=INDEX,
-        committed_at=datetime.now(UTC),
-        files=(),
-        sources=(),
-        counts=summary(Counts()),
+    return replace(
+        bare_entry(run.run_id, INDEX, datetime.now(UTC)),
         indexes=tuple(sorted(containers, key=lambda one: one.key)),
         indexed=tuple(sorted(indexed, key=lambda one: one.path)),
     )

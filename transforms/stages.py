@@ -292,5 +292,6 @@ def report_metrics(counts: Mapping[str, Any]) -> None:
 
 
 def in_global_window(value: Any) -> WindowedValue:
+    """What a bundle yields at its end, where no element gives it a window."""
     window = GlobalWindow()
     return WindowedValue(value, window.max_timestamp(), [window])

@@ -11,7 +11,6 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
-from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from schemas.errors import ObjectChanged, ObjectMissing
@@ -22,6 +21,7 @@ from transforms.erasure.search import Wanted
 from transforms.erasure.stages import Gone
 from transforms.export.gather import Gatherer, Identified
 from transforms.export.parts import Member, Part, PartsArea, PartWriter
+from transforms.stages import in_global_window
 
 MOST_SUBJECTS = 10_000
 """Hashes of those whom rows identify that are kept of an export."""
@@ -92,9 +92,7 @@ class GatherRows(beam.DoFn):
             yield ExportedFrom(file.path, file.kind, file.type, file.date, rows)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        made = [*self._writer.finish(), self._identified]
-        window = GlobalWindow()
-        return (WindowedValue(one, window.max_timestamp(), [window]) for one in made)
+        return map(in_global_window, [*self._writer.finish(), self._identified])
 
     def _note(self, found: Identified) -> None:
         """Remember no more than tells that there are too many to be listed."""
