@@ -14,9 +14,9 @@ from pathlib import Path
 import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from runners.progress import beside
+from runners.report import counted, labelled
 from schemas.contacts import EnrichmentPlan, EnrichmentReport
 from schemas.errors import StoreError
 from transforms.contacts.progress import FileProgress
@@ -92,12 +92,9 @@ def write_enrichment_report(report: EnrichmentReport, path: Path) -> None:
 
 def show_enrichment_report(report: EnrichmentReport, console: Console) -> None:
     """Print the report as a table, and one of the reasons if any contact failed."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for label, value in _lines(report):
-        table.add_row(f"[bold]{label}[/]", value)
-    console.print(table)
+    console.print(labelled(_lines(report)))
     if report.by_reason:
-        console.print(_reasons(report))
+        console.print(counted("reason", "contacts", report.by_reason))
 
 
 def _lines(report: EnrichmentReport) -> list[tuple[str, str]]:
@@ -110,12 +107,3 @@ def _lines(report: EnrichmentReport) -> list[tuple[str, str]]:
         ("calls", f"{report.calls:,}, of these {report.retries:,} repeats"),
         ("time", f"{report.seconds:,.2f} s, {speed:,.0f} contacts/s"),
     ]
-
-
-def _reasons(report: EnrichmentReport) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("reason")
-    table.add_column("contacts", justify="right")
-    for reason, count in sorted(report.by_reason.items(), key=lambda entry: (-entry[1], entry[0])):
-        table.add_row(reason, f"{count:,}")
-    return table

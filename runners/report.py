@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -58,17 +59,28 @@ def write_report(report: Report, path: Path) -> None:
 
 def show_report(report: Report, console: Console) -> None:
     """Print the report as a table."""
-    console.print(_summary(report))
+    console.print(labelled(_lines(report)))
     if report.by_type:
-        console.print(_counts("type", "rows", report.by_type))
+        console.print(counted("type", "rows", report.by_type))
     if report.by_error:
-        console.print(_counts("error", "dead letters", report.by_error))
+        console.print(counted("error", "dead letters", report.by_error))
 
 
-def _summary(report: Report) -> Table:
+def labelled(lines: Iterable[tuple[str, str]]) -> Table:
+    """Values, each behind its label."""
     table = Table(show_header=False, box=None, pad_edge=False)
-    for label, value in _lines(report):
+    for label, value in lines:
         table.add_row(f"[bold]{label}[/]", value)
+    return table
+
+
+def counted(name: str, unit: str, counts: Mapping[str, int]) -> Table:
+    """How many ``unit`` there are of each ``name``, most first."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(name)
+    table.add_column(unit, justify="right")
+    for key, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
+        table.add_row(key, f"{count:,}")
     return table
 
 
@@ -93,12 +105,3 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     if report.discarded_fields:
         lines.insert(5, ("discarded fields", f"{report.discarded_fields:,}"))
     return lines
-
-
-def _counts(name: str, unit: str, counts: dict[str, int]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(name)
-    table.add_column(unit, justify="right")
-    for key, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
-        table.add_row(key, f"{count:,}")
-    return table

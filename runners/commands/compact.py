@@ -71,9 +71,9 @@ def parse_size(option: str, text: str) -> int:
 
 def _show(done: CompactionReport) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(show_header=False, box=None, pad_edge=False)
+    from runners.report import labelled
+
     lines = [
         ("commits", ", ".join(map(str, done.commits)) or "nothing to do"),
         ("merged", f"{done.merged:,} files of {done.bytes_before / 1e6:,.1f} MB"),
@@ -82,6 +82,4 @@ def _show(done: CompactionReport) -> None:
     ]
     if done.left:
         lines.insert(3, ("left", f"{done.left:,}: changed meanwhile, run again"))
-    for label, value in lines:
-        table.add_row(f"[bold]{label}[/]", value)
-    Console().print(table)
+    Console().print(labelled(lines))

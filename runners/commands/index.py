@@ -46,9 +46,9 @@ def command(
 
 def _show(done: IndexReport) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(show_header=False, box=None, pad_edge=False)
+    from runners.report import labelled
+
     lines = [
         ("commits", ", ".join(map(str, done.commits)) or "nothing to do"),
         ("files", f"{done.files:,}"),
@@ -59,6 +59,4 @@ def _show(done: IndexReport) -> None:
         lines.insert(3, ("unreadable", f"{done.unreadable:,}"))
     if done.left:
         lines.insert(3, ("left", f"{done.left:,}: changed meanwhile, run again"))
-    for label, value in lines:
-        table.add_row(f"[bold]{label}[/]", value)
-    Console().print(table)
+    Console().print(labelled(lines))
