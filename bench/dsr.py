@@ -52,6 +52,7 @@ from bench.report import document
 from config.settings import load_settings
 from runners.generate import FileFormat, changes
 from runners.generate.output import write_file
+from runners.progress import beside
 from runners.runs import state_of
 from schemas.access import Reach
 from schemas.dsr import Dsr, DsrCursor, DsrQuery, DsrStatus, Identity, IdentityType
@@ -375,15 +376,12 @@ def source() -> Path:
 @contextmanager
 def delivering(report: Report, records: Path) -> Iterator[None]:
     """Deliveries one after another, each into an empty lake, meanwhile."""
-    stop, outcomes = threading.Event(), list[int]()
-    with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder:
-        thread = threading.Thread(target=deliver, args=(records, Path(folder), stop, outcomes))
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+    outcomes = list[int]()
+    with (
+        tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder,
+        beside(lambda stop: deliver(records, Path(folder), stop, outcomes)),
+    ):
+        yield
     report.notes.append(f"Deliveries of {RECORDS:,} change records meanwhile: {len(outcomes)}.")
     if any(outcomes):
         report.failures.append(f"{sum(map(bool, outcomes))} deliveries failed")

@@ -5,9 +5,10 @@ Nothing here repeats a value in an error: identities are personal data.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.errors import Invalid
@@ -21,6 +22,11 @@ LONGEST = 256
 _LONGEST_EMAIL = 254
 _LONGEST_LOCAL_PART = 64
 _DIGITS = {IdentityFormat.MD5: 32, IdentityFormat.SHA1: 40, IdentityFormat.SHA256: 64}
+_DIGESTS: Mapping[IdentityFormat, Callable[..., hashlib._Hash]] = {
+    IdentityFormat.MD5: hashlib.md5,
+    IdentityFormat.SHA1: hashlib.sha1,
+    IdentityFormat.SHA256: hashlib.sha256,
+}
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\\\]]+")
 _LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
@@ -71,6 +77,14 @@ def normalised_value(value: str, kind: IdentityType, plus_addressing: bool = Fal
     if kind is IdentityType.EMAIL and plus_addressing:
         return _without_tag(folded)
     return folded
+
+
+def digest_of(text: str, form: IdentityFormat) -> str:
+    """The digest of a text, as an identity of this format is given. Not of ``RAW``.
+
+    Half of a surrogate pair, which stands for no character, is no hindrance.
+    """
+    return _DIGESTS[form](text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def domain_of(identity: Identity) -> str | None:

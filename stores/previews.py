@@ -7,7 +7,7 @@ data subject requests are sealed (``stores.subjects``), so that only Lethe can r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
@@ -81,11 +81,6 @@ def drop_previews(
             store.delete(key)
             dropped += 1
     return dropped
-
-
-def shown_preview(preview: Preview) -> Preview:
-    """The preview as it may be shown: without what is sealed."""
-    return replace(preview, sealed=b"")
 
 
 def _is_of(preview: Preview, subjects: Subjects, identities: frozenset[Identity]) -> bool:

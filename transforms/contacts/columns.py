@@ -97,6 +97,11 @@ def neutralised(text: str) -> str:
     return text
 
 
+def restored(cell: str) -> str:
+    """A cell as it was before it was ``neutralised``."""
+    return cell[1:] if cell.startswith("'") and cell.startswith(_FORMULA, 1) else cell
+
+
 def _note(columns: dict[str, set[str]], values: Mapping[str, Any] | None) -> None:
     for name, value in (values or {}).items():
         kinds = columns.setdefault(name, set())

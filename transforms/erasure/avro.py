@@ -55,7 +55,7 @@ def count_avro(source: BinaryIO, record_type: RecordType, matcher: Matcher) -> R
     Raises ``NotAvro`` for what is none or is damaged, and ``SchemaError`` if a subject column
     cannot be read as text.
     """
-    return _told(matches_in(source, record_type, matcher), redacts=False)
+    return Rewritten.of(matches_in(source, record_type, matcher), redacts=False)
 
 
 def rewrite_avro(
@@ -71,7 +71,7 @@ def rewrite_avro(
     as ``count_avro`` does.
     """
     matches = matches_in(source, record_type, matcher)
-    told = _told(matches, redacts=redaction is not None)
+    told = Rewritten.of(matches, redacts=redaction is not None)
     if told.matched and told.rows_after:
         source.seek(0)
         for data in _pieces(source, matches, record_type, redaction):
@@ -114,12 +114,6 @@ def _matched_in(
     matched = np.flatnonzero(matcher.mask(record_type, batch).to_numpy(zero_copy_only=False))
     begins = np.concatenate(([0], ends[:-1]))
     return Matched(block.rows, begins[matched], ends[matched])
-
-
-def _told(matches: list[Matched], redacts: bool) -> Rewritten:
-    rows = sum(one.rows for one in matches)
-    matched = sum(one.count for one in matches)
-    return Rewritten(rows, matched, rows if redacts else rows - matched)
 
 
 @dataclass(frozen=True)

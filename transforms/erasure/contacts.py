@@ -24,6 +24,7 @@ from backports import zstd
 from schemas.contacts import MAX_ROW, ContactFormat
 from schemas.errors import InputError
 from schemas.inputs import Compression
+from transforms.contacts.columns import restored
 from transforms.contacts.read import format_of
 from transforms.decompress import TruncatedStream, detect_compression, pieces
 from transforms.erasure.letters import is_record_of, names_it
@@ -38,7 +39,6 @@ _OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile(r'"[^"]*"')
 _MAGIC = 8
-_NEUTRALISED = frozenset("=+-@\t\r\n")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|["{}\[\],]', re.DOTALL)
 
 
@@ -112,7 +112,7 @@ class _Sieve:
     def _is_subject(self, piece: _Piece) -> bool:
         if piece.cells is None:
             return is_record_of(piece.content, self._search)
-        return any(names_it(_plain(cell), name, self._search) for name, cell in piece.cells)
+        return any(names_it(restored(cell), name, self._search) for name, cell in piece.cells)
 
 
 def _pieces_of(name: str, content: Iterator[bytes]) -> Iterator[_Piece]:
@@ -336,8 +336,3 @@ def _first(content: Iterator[bytes]) -> bytes:
         if len(first) >= len(_BOM) and first.removeprefix(_BOM).strip():
             break
     return first
-
-
-def _plain(cell: str) -> str:
-    """A cell without the apostrophe that keeps spreadsheets from computing it."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in _NEUTRALISED else cell

@@ -8,12 +8,11 @@ in every column.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +22,13 @@ import pyarrow.compute as pc
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import Suppressed
 from schemas.fields import RecordType
-from schemas.identities import normalised
+from schemas.identities import digest_of, normalised
 from transforms.normalise import normalised_column, words_in
 from transforms.scrub import Scrubber
 from transforms.subject_columns import SubjectColumn, subject_columns
 from transforms.subject_hashes import SubjectHasher
 
 Mask = npt.NDArray[np.bool_]
-
-_DIGESTS: Mapping[IdentityFormat, Callable[..., Any]] = {
-    IdentityFormat.MD5: hashlib.md5,
-    IdentityFormat.SHA1: hashlib.sha1,
-    IdentityFormat.SHA256: hashlib.sha256,
-}
 
 
 class Matcher(Protocol):
@@ -195,14 +188,10 @@ def _rows_of(
 def _is_digest(values: pa.Array, form: IdentityFormat, wanted: Collection[str]) -> Mask:
     """Which values have one of the digests; each distinct one is hashed once."""
     encoded = pc.dictionary_encode(values)
-    make = _DIGESTS[form]
     words = words_in(encoded.dictionary)
-    found = pa.array([_digest(make, word) in wanted for word in words], pa.bool_())
+    digests = (None if word is None else digest_of(word, form) for word in words)
+    found = pa.array([digest in wanted for digest in digests], pa.bool_())
     return _as_mask(found.take(encoded.indices).fill_null(False))
-
-
-def _digest(make: Callable[..., Any], word: str | None) -> str:
-    return "" if word is None else str(make(word.encode()).hexdigest())
 
 
 def _is_among(hashes: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> Mask:

@@ -82,7 +82,7 @@ def count_parquet(source: BinaryIO, record_type: RecordType, matcher: Matcher) -
     """
     with reading():
         matches = matches_in(source, record_type, matcher)
-    return _told(matches, redacts=False)
+    return Rewritten.of(matches, redacts=False)
 
 
 def rewrite_parquet(
@@ -99,7 +99,7 @@ def rewrite_parquet(
     """
     with reading():
         matches = matches_in(source, record_type, matcher)
-        told = _told(matches, redacts=redaction is not None)
+        told = Rewritten.of(matches, redacts=redaction is not None)
         if told.matched and told.rows_after:
             footer = read_footer(source)
             edit = _Deletion() if redaction is None else _Redaction(redaction, record_type)
@@ -153,12 +153,6 @@ def _matched_in(
     batches = file.iter_batches(_BATCH_ROWS, [group], names, use_threads=False)
     mask = pa.concat_arrays([matcher.mask(record_type, batch) for batch in batches])
     return Matched(rows, mask if mask.true_count else None)
-
-
-def _told(matches: list[Matched], redacts: bool) -> Rewritten:
-    rows = sum(one.rows for one in matches)
-    matched = sum(one.count for one in matches)
-    return Rewritten(rows, matched, rows if redacts else rows - matched)
 
 
 # --- What becomes of them ---------------------------------------------------------------------

@@ -8,7 +8,6 @@ by exact hashes. It is slow, and never looser: what it finds, the first look sho
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import re
@@ -28,7 +27,7 @@ import pyarrow.parquet as pq
 
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import FileKind
-from schemas.identities import normalised, normalised_value
+from schemas.identities import digest_of, normalised, normalised_value
 from schemas.registry import Registry
 from stores.lake_files import LakeFile
 from stores.objects.port import ObjectStore
@@ -42,11 +41,6 @@ _REMEMBERED = 64 * 1024
 _REQUESTABLE = frozenset(IdentityType)
 _MAGIC = 8
 _SEPARATORS = re.compile(r"[\s\"'<>,;(){}\[\]\\|]+")
-_HASHES: Mapping[IdentityFormat, Any] = {
-    IdentityFormat.MD5: hashlib.md5,
-    IdentityFormat.SHA1: hashlib.sha1,
-    IdentityFormat.SHA256: hashlib.sha256,
-}
 
 
 @dataclass(frozen=True)
@@ -260,8 +254,7 @@ class SecondReader:
     def _digests(self, kind: IdentityType, text: str) -> Iterator[Identity]:
         for form in self.sought.forms:
             plain = normalised(Identity(kind, text))
-            content = plain.encode("utf-8", "surrogatepass")
-            yield Identity(kind, _HASHES[form](content).hexdigest(), form)
+            yield Identity(kind, digest_of(plain, form), form)
 
 
 def _plain(

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import unquote
 
 from schemas.dsr import Identity, IdentityFormat, IdentityType
-from schemas.identities import KEEPS_CASE, normalised
+from schemas.identities import KEEPS_CASE, digest_of, normalised
 from transforms.scrub import Scrubber
 
 _DEEPEST = 4
@@ -45,12 +44,6 @@ _UNDER_ID = re.compile(
 _TAG = re.compile(r"\+[^\s@\"<>]*(?=@)")
 _EMAIL = re.compile(r"[^\s@\"(),:;<>\[\\\]]+@[\w-]+(?:\.[\w-]+)+")
 _WORD = re.compile(r"[\w.:+-]*\w")
-
-_HASHES: Mapping[IdentityFormat, Callable[..., Any]] = {
-    IdentityFormat.MD5: hashlib.md5,
-    IdentityFormat.SHA1: hashlib.sha1,
-    IdentityFormat.SHA256: hashlib.sha256,
-}
 
 
 class TextSearch(Protocol):
@@ -113,7 +106,7 @@ class IdentityText:
 
     def _is_hashed(self, plain: str) -> bool:
         return any(
-            _HASHES[form](_encoded(normalised(Identity(kind, plain)))).hexdigest() in digests
+            digest_of(normalised(Identity(kind, plain)), form) in digests
             for (kind, form), digests in self._digests.items()
         )
 
@@ -202,11 +195,6 @@ def _in_base64(letters: str) -> Iterator[str]:
         if _is_legible(content):
             yield content.decode("utf-8", "replace")
             return
-
-
-def _encoded(text: str) -> bytes:
-    """Its bytes; a dead letter may hold halves of surrogate pairs, which stand for no character."""
-    return text.encode("utf-8", "surrogatepass")
 
 
 def _is_legible(content: bytes) -> bool:
