@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import structlog
@@ -18,7 +16,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from runners.progress import beside
 from runners.report import counted, labelled
 from schemas.contacts import EnrichmentPlan, EnrichmentReport
-from schemas.errors import StoreError
 from transforms.contacts.progress import FileProgress
 
 _BAR_EVERY = 0.25
@@ -80,14 +77,6 @@ def shown_enrichment(console: Console) -> Iterator[Display]:
         display = Display(Path(folder) / "progress", console)
         with beside(display.show):
             yield display
-
-
-def write_enrichment_report(report: EnrichmentReport, path: Path) -> None:
-    """Write the report as JSON. Raises ``StoreError`` if the file cannot be written."""
-    try:
-        path.write_text(json.dumps(asdict(report), indent=2) + "\n")
-    except OSError as error:
-        raise StoreError(f"{path}: the report cannot be written: {error.strerror}") from error
 
 
 def show_enrichment_report(report: EnrichmentReport, console: Console) -> None:
