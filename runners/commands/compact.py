@@ -45,13 +45,14 @@ def command(
     count = shared.worker_count(settings, workers)
     where = runner_options(runner, count, flink_master, spark_master, worker_pool)
     age = timedelta(seconds=shared.parse_duration("--older-than", older_than) or 0)
+    rules = CompactionRules(parse_size("--target-size", target_size), datetime.now(UTC) - age)
     store = shared.build_store(settings, lake)
     shared.check_lake(store)
     compaction = Compaction(
         store,
         shared.build_registry(settings, schemas),
         ScrubKey.of(shared.parameter_store(settings)),
-        CompactionRules(parse_size("--target-size", target_size), datetime.now(UTC) - age),
+        rules,
     )
     with open_runner(where) as opened, recorded_run("compact", settings) as run:
         done = run_compaction(compaction, opened)

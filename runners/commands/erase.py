@@ -111,8 +111,8 @@ def command(
         wait=timedelta(seconds=shared.parse_duration("--wait", wait) or 0),
         remove_old_versions=_removes("--old-versions", old_versions),
     )
-    shared.check_lake(site.store)
     _check_folder(certificate)
+    shared.check_lake(site.store)
     if preview is not None:
         order = _previewed(preview, order, site)
     with open_runner(where) as opened, recorded_run("erase", settings) as run:

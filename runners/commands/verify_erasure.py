@@ -37,8 +37,8 @@ def command(
     settings = load_settings()
     configure_logs(settings.log_level, form=settings.log_format)
     site = open_site(lake, settings, schemas)
-    shared.check_lake(site.store)
     found = _certificate(certificate, public_key or [], site.keys)
+    shared.check_lake(site.store)
     with open_runner(RunnerOptions(workers=shared.worker_count(settings, workers))) as opened:
         done = verify_erasure(found, site, opened)
     typer.echo(
