@@ -526,8 +526,18 @@ def workers_of(pid: int) -> list[int]:
     return [worker for forks in children(pid) for worker in children(forks)]
 
 
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """Programs that are started take SIGINT, also where a shell in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupt_is_said_and_leaves_nothing(lake: Path, tmp_path: Path, workers: int) -> None:
+def test_an_interrupt_is_said_and_leaves_nothing(
+    lake: Path, tmp_path: Path, workers: int, heeds_interrupts: None
+) -> None:
     paths = [generated(tmp_path / f"{n}.ndjson", 20_000, seed=n) for n in (1, 2)]
     process = start("deliver", *paths, "--lake", lake, "--workers", workers, start_new_session=True)
     wait_for((lake / "_lethe" / "work").exists)
