@@ -85,8 +85,9 @@ def test_sigterm_does_not_end_a_command_at_once(tmp_path: Path) -> None:
 
 
 def wait_until_behind_the_gate(child: Child) -> None:
-    program = Path(f"/proc/{child.owner.pid}/cmdline")
-    while program.read_bytes().startswith(b"/bin/sh"):
+    """While a program is being started its words are empty for a moment."""
+    words = Path(f"/proc/{child.owner.pid}/cmdline")
+    while not words.read_bytes().startswith(sys.executable.encode()):
         time.sleep(0.001)
 
 
