@@ -11,7 +11,7 @@ from dsr.changing import found, resource_of
 from dsr.desk import Desk
 from schemas.access import Reach
 from schemas.audit import AuditEntry
-from schemas.dsr import Dsr, DsrCursor, DsrQuery, DsrStatus, Identity, Particulars
+from schemas.dsr import Dsr, DsrCursor, DsrQuery, DsrStatus, DueCursor, Identity, Particulars
 from schemas.identities import checked
 
 MOST_IDS = 100
@@ -44,13 +44,19 @@ def get_many(desk: Desk, request_ids: Sequence[str], reach: Reach) -> list[Dsr]:
     return desk.requests.get_many([*dict.fromkeys(request_ids)], reach)
 
 
-def at_risk(desk: Desk, reach: Reach, limit: int, days: int | None = None) -> list[Dsr]:
+def at_risk(
+    desk: Desk,
+    reach: Reach,
+    limit: int,
+    days: int | None = None,
+    after: DueCursor | None = None,
+) -> list[Dsr]:
     """Open requests with so many ``days_left`` or fewer, or overdue, the soonest first.
 
-    Without ``days`` the settings say how many.
+    Without ``days`` the settings say how many. Those that follow ``after``.
     """
     left = desk.section.at_risk_days if days is None else days
-    return desk.requests.due_before(desk.clock() + timedelta(days=left + 1), reach, limit)
+    return desk.requests.due_before(desk.clock() + timedelta(days=left + 1), reach, limit, after)
 
 
 def particulars(desk: Desk, dsr: Dsr) -> Particulars:

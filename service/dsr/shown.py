@@ -155,6 +155,9 @@ class AtRiskQuery(RequestModel):
     days: int | None = Field(
         default=None, ge=0, le=90, description="Days left, at most; else the settings say it."
     )
+    cursor: str | None = Field(
+        default=None, max_length=200, description="`nextCursor` of the page before this one."
+    )
     limit: int = Field(default=50, ge=1, le=200, description="How many at most.")
 
 
@@ -307,11 +310,10 @@ class DsrsFound(AnswerModel):
     missing: list[str]
 
 
-class DsrsAtRisk(AnswerModel):
-    """Open requests, the soonest due first; `more` says that others follow."""
+class DsrsAtRisk(PageModel):
+    """Open requests, the soonest due first."""
 
     items: list[DsrShown]
-    more: bool
 
 
 class DsrBulkResult(AnswerModel):

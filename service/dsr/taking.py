@@ -15,19 +15,22 @@ from flask import Response, request
 
 from dsr.changing import found
 from dsr.desk import Desk
-from dsr.requests import Search, particulars, search
+from dsr.requests import Search, at_risk, particulars, search
 from dsr.submit import Submitter, request_id_of, submit
 from schemas.access import Action, Principal, Reach, Resource
-from schemas.dsr import Dsr, DsrCursor, Particulars
+from schemas.dsr import Dsr, DsrCursor, DueCursor, Particulars
 from schemas.errors import Forbidden, LetheError
 from service.answers import answer
 from service.context import principal, reach
-from service.dsr.shown import DsrSearch, DsrsQuery, NewDsr, in_full, shown
+from service.dsr.shown import AtRiskQuery, DsrSearch, DsrsQuery, NewDsr, in_full, shown
 from service.idempotency import Attempt, Idempotency
 from service.paging import Page, Place, read_cursor, write_cursor
 from stores.subjects import SealBroken
 
 KIND = "dsr"
+
+_DUE = "due"
+"""The kind of cursors in lists by deadline."""
 
 _log = structlog.get_logger()
 
@@ -84,6 +87,18 @@ def page_shown(desk: Desk, query: DsrsQuery | DsrSearch) -> Mapping[str, Any]:
     asked = Search(query.subject(), query.status, after, query.limit + 1)
     page = Page.of(search(desk, asked, within), query.limit)
     return {"items": all_shown(desk, page.items), "nextCursor": _next(page)}
+
+
+def at_risk_shown(desk: Desk, query: AtRiskQuery) -> Mapping[str, Any]:
+    """A page, as ``DsrsAtRisk`` has it. Raises ``Forbidden``, and ``Invalid`` for a bad cursor."""
+    within = reach(Resource.DSR, Action.READ)
+    place = None if query.cursor is None else read_cursor(_DUE, query.cursor)
+    after = None if place is None else DueCursor(place.at, place.id)
+    found = at_risk(desk, within, query.limit + 1, query.days, after)
+    page = Page.of(found, query.limit)
+    last = page.items[-1] if page.more else None
+    cursor = None if last is None else write_cursor(_DUE, Place(last.due_at, last.id))
+    return {"items": all_shown(desk, page.items), "nextCursor": cursor}
 
 
 def all_shown(desk: Desk, requests: Sequence[Dsr]) -> list[Mapping[str, Any]]:

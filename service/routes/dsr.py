@@ -14,7 +14,7 @@ from dsr.cancel import cancel
 from dsr.desk import Desk, open_desk
 from dsr.extend import extend
 from dsr.lake import offer_of
-from dsr.requests import at_risk, get_many, history
+from dsr.requests import get_many, history
 from dsr.review import Verdict, review
 from dsr.submit import Submitter, request_id_of
 from schemas.access import Action, Resource
@@ -46,6 +46,7 @@ from service.dsr.taking import (
     KIND,
     Intake,
     all_shown,
+    at_risk_shown,
     one_shown,
     page_shown,
     submitter_here,
@@ -121,9 +122,7 @@ def _looking_up(api: APIBlueprint, desk: Desk) -> None:
     @api.get("/v1/dsr:atRisk", responses={200: DsrsAtRisk})
     def list_dsrs_at_risk(query: AtRiskQuery) -> Response:
         """List open requests that are due soon, or overdue, the soonest first."""
-        within = reach(Resource.DSR, Action.READ)
-        page = Page.of(at_risk(desk, within, query.limit + 1, query.days), query.limit)
-        return answer({"items": all_shown(desk, page.items), "more": page.more})
+        return answer(at_risk_shown(desk, query))
 
     @api.get("/v1/dsr/<id:request_id>", responses={200: DsrInFull})
     def get_dsr(path: DsrPath) -> Response:

@@ -245,9 +245,29 @@ def test_denied_request_is_closed(client: Client, privacy: FlaskClient) -> None:
 
 def test_requests_due_soon_are_at_risk(privacy: FlaskClient) -> None:
     request_id = submitted(privacy)
-    assert told(privacy.get("/v1/dsr:atRisk")) == {"items": [], "more": False}
+    assert told(privacy.get("/v1/dsr:atRisk")) == {"items": [], "nextCursor": None}
     soon = told(privacy.get("/v1/dsr:atRisk?days=40"))
     assert [item["id"] for item in soon["items"]] == [request_id]
+
+
+def test_pages_of_requests_at_risk_follow_one_another(privacy: FlaskClient) -> None:
+    made = [
+        submitted(privacy, **DELETE | {"email": f"canary{number}@example.com"})
+        for number in range(3)
+    ]
+    path, found, cursor = "/v1/dsr:atRisk?days=40&limit=2", list[str](), ""
+    for _ in range(2):
+        page = told(privacy.get(path + cursor))
+        found += [item["id"] for item in page["items"]]
+        cursor = f"&cursor={page['nextCursor']}"
+    assert (sorted(found), page["nextCursor"]) == (sorted(made), None)
+
+
+def test_cursor_of_another_list_is_none_of_requests_at_risk(privacy: FlaskClient) -> None:
+    for number in range(2):
+        submitted(privacy, **DELETE | {"email": f"canary{number}@example.com"})
+    cursor = told(privacy.get("/v1/dsr?limit=1"))["nextCursor"]
+    assert refused(privacy.get(f"/v1/dsr:atRisk?cursor={cursor}"))[0] == 422
 
 
 def test_history_is_that_of_the_audit_log(privacy: FlaskClient) -> None:
