@@ -172,13 +172,7 @@ def write(batches: Any, rules: Rules, destination: Destination) -> Sequence[Any]
 
     No row crosses a shuffle: each worker writes what it decoded.
     """
-    lake = LakeWriter(
-        destination.store,
-        rules.registry,
-        destination.output,
-        destination.commit.run.run_id,
-        SubjectRules(rules.scrub_key, destination.suppressions),
-    )
+    lake = _lake_writer(rules, destination)
     fn = GatherAndWrite(destination.work, rules.partitioning, destination.now, lake)
     made = batches | "GatherAndWrite" >> beam.ParDo(fn).with_outputs(ACCOUNTS, main="files")
     return made.files, made[ACCOUNTS]
@@ -186,8 +180,19 @@ def write(batches: Any, rules: Rules, destination: Destination) -> Sequence[Any]
 
 def count(batches: Any, rules: Rules, destination: Destination) -> None:
     """Counts alone, as metrics."""
-    fn = GatherAndWrite(destination.work, rules.partitioning, destination.now, None)
+    lake = _lake_writer(rules, destination)
+    fn = GatherAndWrite(destination.work, rules.partitioning, destination.now, lake, is_dry=True)
     _ = batches | "Gather" >> beam.ParDo(fn).with_outputs(ACCOUNTS, main="files")
+
+
+def _lake_writer(rules: Rules, destination: Destination) -> LakeWriter:
+    return LakeWriter(
+        destination.store,
+        rules.registry,
+        destination.output,
+        destination.commit.run.run_id,
+        SubjectRules(rules.scrub_key, destination.suppressions),
+    )
 
 
 def commit(made: Sequence[Any], destination: Destination) -> None:

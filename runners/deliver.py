@@ -77,7 +77,7 @@ def run_round(delivery: Delivery, runner: PipelineRunner, console: Console) -> R
     if not len(sources):
         return Report(skipped=plan.skipped, dry_run=delivery.dry_run)
     if delivery.dry_run:
-        report = _survey(delivery, plan, sources, runner, console)
+        report = _survey(delivery, plan, sources, known, runner, console)
     else:
         run = log.begin(new_run_id(datetime.now(UTC)), known.number)
         report = _deliver(delivery, plan, sources, log, run, known, runner, console)
@@ -146,7 +146,12 @@ def _commit_plan(run: Run, plan: Plan, sources: Sources, known: Positions) -> Co
 
 
 def _survey(
-    delivery: Delivery, plan: Plan, sources: Sources, runner: PipelineRunner, console: Console
+    delivery: Delivery,
+    plan: Plan,
+    sources: Sources,
+    known: Positions,
+    runner: PipelineRunner,
+    console: Console,
 ) -> Report:
     now = datetime.now(UTC)
     run = Run(new_run_id(now), Owner.this_process(), 0)
@@ -157,6 +162,7 @@ def _survey(
             folder if delivery.workers_here else None,
             CommitPlan(run, "deliver", plan.files),
             now,
+            known.suppressions,
         )
         with shown_progress(folder, plan.size, console):
             counters = runner.run(

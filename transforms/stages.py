@@ -36,7 +36,7 @@ from transforms.repeats import RepeatFilter, drop_repeats
 from transforms.scrub import ScrubKey
 from transforms.shards import ShardTask
 from transforms.side_by_side import read_tasks
-from transforms.suppress import SubjectSieve, SubjectWriter
+from transforms.suppress import SubjectSieve, SubjectWriter, suppressed_in
 from transforms.write import LakeWriter, write_partition
 
 ACCOUNTS = "accounts"
@@ -156,8 +156,8 @@ class GatherAndWrite(beam.DoFn):
     """Batches to staged files: the rows of a bundle by partition, written at the bundle's end.
 
     The output ``accounts`` has what was read, and how many records became what. ``folder`` is one
-    that all workers see; without one each makes its own for what memory does not hold. Without a
-    ``lake`` nothing is written.
+    that all workers see; without one each makes its own for what memory does not hold. One that
+    ``is_dry`` counts alone: nothing is written to the lake.
     """
 
     def __init__(
@@ -165,12 +165,14 @@ class GatherAndWrite(beam.DoFn):
         folder: Path | None,
         partitioning: Partitioning,
         now: datetime,
-        lake: LakeWriter | None,
+        lake: LakeWriter,
+        is_dry: bool = False,
     ) -> None:
         self._folder = folder
         self._partitioning = partitioning
         self._now = now
         self._lake = lake
+        self._is_dry = is_dry
 
     def setup(self) -> None:
         self._resources = ExitStack()
@@ -179,10 +181,11 @@ class GatherAndWrite(beam.DoFn):
         self._sieve = self._opened_sieve()
 
     def _opened_sieve(self) -> SubjectSieve | None:
-        lake = self._lake
-        if lake is None or lake.subjects is None:
+        subjects = self._lake.subjects
+        # Where nothing is written nobody needs the hashes of subjects that are let in.
+        if subjects is None or (self._is_dry and not subjects.suppressions):
             return None
-        return lake.subjects.open(lake.store, self._now)
+        return subjects.open(self._lake.store, self._now)
 
     def _own_folder(self) -> Path:
         made = TemporaryDirectory(prefix="lethe-work-")
@@ -206,17 +209,24 @@ class GatherAndWrite(beam.DoFn):
     def finish_bundle(self) -> Iterator[Any]:
         pieces, counts = self._gathering.finish()
         self._counts.add(counts)
-        if self._lake is not None:
-            for made in self._written(pieces, self._lake):
-                yield in_global_window(made)
+        if self._is_dry:
+            self._count_suppressed(pieces)
+        else:
+            yield from map(in_global_window, self._written(pieces))
         self._gathering.clear()
         report_metrics(summary(self._counts))
         yield beam.pvalue.TaggedOutput(ACCOUNTS, in_global_window(self._counts))
 
-    def _written(
-        self, pieces: dict[Partition, list[Piece]], lake: LakeWriter
-    ) -> Iterator[DataFile | StagedObject]:
+    def _count_suppressed(self, pieces: dict[Partition, list[Piece]]) -> None:
+        """Count the rows that would be left out; letters of suppressed subjects are out by now."""
+        for partition, some in pieces.items():
+            if self._sieve is not None and not partition.is_errors:
+                record_type = self._lake.registry[partition.name]
+                self._counts.add(suppressed_in(partition, some, record_type, self._sieve))
+
+    def _written(self, pieces: dict[Partition, list[Piece]]) -> Iterator[DataFile | StagedObject]:
         """The files of all partitions, and then the containers of their subject indexes."""
+        lake = self._lake
         if self._sieve is None:
             for partition in list(pieces):
                 yield from write_partition(partition, pieces.pop(partition), lake)

@@ -29,6 +29,7 @@ from transforms.erasure.letters import is_letter_of, is_record_of, names_subject
 from transforms.erasure.matching import SuppressedMatcher
 from transforms.erasure.search import SuppressedText
 from transforms.index import HashedColumn, hashed_columns, hashes_of, stamp_of
+from transforms.partition import Piece
 from transforms.scrub import ScrubKey
 from transforms.subject_columns import subject_column_names
 from transforms.subject_hashes import NearForms, SubjectHasher
@@ -240,6 +241,18 @@ class SubjectWriter:
     def __exit__(self, *_: object) -> None:
         """Drop what was not finished."""
         self._indexes.abort()
+
+
+def suppressed_in(
+    partition: Partition, pieces: Iterable[Piece], record_type: RecordType, sieve: SubjectSieve
+) -> Counts:
+    """What rows of suppressed subjects change in the counts of a partition that was gathered."""
+    counts = Counts()
+    for piece in pieces:
+        rows = pa.Table.from_batches([piece.batch(record_type)])
+        if dropped := sieve.sift(record_type, rows).dropped:
+            counts.add(_moved(partition, dropped))
+    return counts
 
 
 def _moved(partition: Partition, rows: int) -> Counts:
