@@ -7,7 +7,7 @@ order ──> identities checked ──> risk ──> kept: queued, or held for 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -79,8 +79,17 @@ class Submitter:
     source: str | None = field(default=None, repr=False)
 
 
-def submit(desk: Desk, order: Order, submitter: Submitter, request_id: str) -> Dsr:
+def submit(
+    desk: Desk,
+    order: Order,
+    submitter: Submitter,
+    request_id: str,
+    expect: Callable[[], None] | None = None,
+) -> Dsr:
     """The request that an order becomes. Repeatable: under an id that is taken it is that one.
+
+    ``expect`` is called right before the request is kept, once it is known that nothing is wrong
+    with it; what that raises is raised, and the request is not kept.
 
     Raises ``Invalid``, ``NotSupported`` if it is for a lake that does nothing of the kind, and
     ``Conflict`` if the organization has a request that asks for the same,
@@ -90,6 +99,9 @@ def submit(desk: Desk, order: Order, submitter: Submitter, request_id: str) -> D
     if known is not None:
         return known
     dsr = _prepared(desk, order, submitter, request_id)
+    if expect is not None:
+        _refuse_duplicate(desk, dsr, submitter)
+        expect()
     detail = {"regulation": dsr.regulation, "type": dsr.type, "score": str(dsr.risk.score)}
     step = Step(dsr, "submitted", {**detail, "subjects": [*dsr.subjects]})
     try:
@@ -208,6 +220,16 @@ def _earlier(desk: Desk, subjects: Sequence[str], submitter: Submitter) -> list[
     return [dsr for query in queries for dsr in desk.requests.find(query, reach)]
 
 
+def _refuse_duplicate(desk: Desk, dsr: Dsr, submitter: Submitter) -> None:
+    """Raise ``Conflict`` as keeping it would, unless the other one comes at the same time."""
+    reach = Reach(dsr.organization)
+    for subject in dsr.subjects:
+        for known in desk.requests.find(DsrQuery(subject, limit=_LOOKED_AT), reach):
+            is_alike = (known.regulation, known.type) == (dsr.regulation, dsr.type)
+            if is_alike and not known.status.is_final:
+                raise _duplicate(desk, known.id, submitter)
+
+
 def _already_there(
     desk: Desk, error: OpenRequestExists, submitter: Submitter, request_id: str
 ) -> Dsr:
@@ -217,9 +239,13 @@ def _already_there(
         known = desk.requests.get(request_id, Reach(submitter.organization))
         if known is not None:
             return known
+    raise _duplicate(desk, other, submitter) from None
+
+
+def _duplicate(desk: Desk, other: str | None, submitter: Submitter) -> Conflict:
     message = "a request of this type is open for this subject: wait for it, or cancel it"
     details = {"requestId": other} if _may_read(desk, other, submitter) else {}
-    raise Conflict(message, reason="duplicate", **details) from None
+    return Conflict(message, reason="duplicate", **details)
 
 
 def _may_read(desk: Desk, request_id: str | None, submitter: Submitter) -> bool:

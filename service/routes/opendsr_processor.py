@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flask import Response, g, request
@@ -209,9 +210,10 @@ class _Desks:
             raise NotSupported(f"{asked.type} is not supported here: discovery lists what is")
         if self.desk.requests.get(asked.id, Reach(None)) is not None:
             raise Repeated("subject_request_id: there is a request of this id: choose another one")
-        self._addresses.expect(who.organization, who.subject, asked.callback_urls)
+        told = who.organization, who.subject, asked.callback_urls
+        expect = partial(self._addresses.expect, *told) if asked.callback_urls else None
         submitter = Submitter(who.subject, who.organization, None, request.remote_addr)
-        return submit(self.desk, _order(asked), submitter, asked.id)
+        return submit(self.desk, _order(asked), submitter, asked.id, expect)
 
 
 def _order(asked: SubjectRequest) -> Order:

@@ -182,6 +182,17 @@ def test_request_that_has_begun_is_not_cancelled(
     assert error_of(answer)[0] == 409
 
 
+@pytest.mark.parametrize(("kind", "status"), [("email", 409), ("roku_publisher_id", 400)])
+def test_address_is_not_kept_of_a_request_that_is_refused(
+    client: FlaskClient, wiring: Wiring, acme: Any, kind: str, status: int
+) -> None:
+    client.post(REQUESTS, data=of("refused.canary@example.com"), headers=acme)
+    identity = {"identity_type": kind, "identity_value": "refused.canary@example.com"}
+    body = body_of([identity], status_callback_urls=[CALLBACK + kind])
+    assert client.post(REQUESTS, data=body, headers=acme).status_code == status
+    assert CALLBACK + kind not in [hook.url for hook in wiring.state.webhooks.find(Reach(None))]
+
+
 def test_address_of_a_controller_is_kept_before_its_request(
     client: FlaskClient, wiring: Wiring, acme: Any
 ) -> None:
