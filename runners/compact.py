@@ -65,6 +65,7 @@ def run_compaction(compaction: Compaction, runner: PipelineRunner) -> Compaction
     late.cleanse(log.positions())
     # Known before files are listed: whoever changes one of them commits after this.
     known = log.positions()
+    log.recover()  # what entries up to this one replace or remove is not to be read as it was
     merges = plan_merges(lake_files(compaction.store, log), compaction.rules)
     report = CompactionReport()
     for some in portions(merges, lambda merge: merge.size, PASS_BYTES):

@@ -72,7 +72,7 @@ class LateRows:
     def _attempt(self, known: Cleanliness | Positions) -> int:
         """Look once; only if every file could be looked into, nothing is owed any more."""
         log = DeliveryLog(self.store)
-        number = log.last_number()
+        number = log.published_up_to()
         suppressed = load_suppressions(self.store, known.suppressions, datetime.now(UTC))
         files = list(_files_of(self.store, log, known.owed))
         run = log.begin(new_run_id(datetime.now(UTC)), number)

@@ -69,10 +69,7 @@ def gather(
 
 def _settled(log: DeliveryLog, store: ObjectStore) -> tuple[int, list[LakeFile]]:
     """The lake's files, and an entry of the log up to which all is in its place in them."""
-    # Read first: what runs have committed by now, alive or not, is put in its place by this.
-    number = log.last_number()
-    log.recover()
-    return number, list(lake_files(store, log))
+    return log.published_up_to(), list(lake_files(store, log))
 
 
 def _is_replaced(log: DeliveryLog, number: int, paths: Set[str]) -> bool:

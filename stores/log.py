@@ -285,6 +285,16 @@ class DeliveryLog:
         """
         return self._publisher.conflicts(commit)
 
+    def published_up_to(self) -> int:
+        """Publish what open runs have committed; the number up to which all entries are published.
+
+        For runs that make files anew of what they find: a file that is as an entry before theirs
+        says must not be one that the entry has yet to replace, or to remove.
+        """
+        number = self.last_number()  # read first: what is committed later is told by its conflict
+        self.recover()
+        return number
+
     def recover(self) -> Recovery:
         """Finish or clear the runs whose process is gone; publish what others have committed."""
         # Staging is looked at first: what lies there without a marker then has lost it for good.
