@@ -123,13 +123,21 @@ def _kinds(columns: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
 
 def _values(sides: list[dict[str, Any] | None], kinds: Kinds) -> list[list[Any]]:
     return [
-        [_value((side or {}).get(name), is_text=seen not in _ARROW) for side in sides]
+        _column([(side or {}).get(name) for side in sides], _ARROW.get(seen))
         for name, seen in kinds.items()
     ]
 
 
-def _value(value: Any, is_text: bool) -> Any:
-    return _text(value) if is_text and value is not None else value
+def _column(values: list[Any], kind: pa.DataType | None) -> list[Any]:
+    """The values of a column of this type, of text if it is None.
+
+    An integer that no double is becomes the nearest one, as it does to most who read JSON.
+    """
+    if kind is None:
+        return [value if value is None else _text(value) for value in values]
+    if kind == pa.float64():
+        return [value if value is None else float(value) for value in values]
+    return values
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.contacts import Reason, Result, Status
@@ -60,6 +60,7 @@ def test_an_array_holds_what_the_lines_hold(batches: list[Any]) -> None:
 
 
 @given(BATCHES)
+@example([[({"score": 2**53 + 1}, {}), ({"score": 0.5}, {})]])
 def test_a_table_has_a_row_a_result_and_a_column_a_field(batches: list[Any]) -> None:
     results = [[result(*sides) for sides in batch] for batch in batches]
     table = pq.read_table(pa.BufferReader(written(OutputFormat.PARQUET, *results)))
@@ -82,6 +83,13 @@ def test_a_column_of_one_kind_keeps_its_type() -> None:
     ]  # fmt: skip
     assert table.column("contact.c").to_pylist() == ["1", "x"]
     assert table.column("enrichment.d").to_pylist() == [True, None]
+
+
+@pytest.mark.parametrize("whole", [2**53 + 1, -(2**53) - 1, 2**63 - 1])
+def test_a_whole_number_among_fractions_is_the_nearest_double(whole: int) -> None:
+    results = [result({"score": whole}, {}), result({"score": 0.5}, {}), result({}, {})]
+    table = pq.read_table(pa.BufferReader(written(OutputFormat.PARQUET, results)))
+    assert table.column("contact.score").to_pylist() == [float(whole), 0.5, None]
 
 
 @given(st.text(st.characters(codec="utf-8")))
