@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import pyrage
 from pydantic import (
     Field,
     SecretStr,
@@ -48,7 +49,8 @@ class LakeSection(Section):
     of all rows. Subjects are kept out for ``suppress_days``, for ever without; deliveries that had
     begun before are waited for so long. ``old_versions`` says what becomes of what S3 has kept of
     files. Archives of a subject's rows are made in ``export_to``, if that is set, and kept for
-    ``export_days``. Up to ``most_at_once`` requests of an organization share a pass over the files.
+    ``export_days``; they are encrypted to the public keys of age in ``export_encrypt_to``, if there
+    are any. Up to ``most_at_once`` requests of an organization share a pass over the files.
     """
 
     uri: str | None = Field(default=None, min_length=1)
@@ -63,6 +65,17 @@ class LakeSection(Section):
     export_to: str | None = Field(default=None, min_length=1)
     export_format: ExportFormat = ExportFormat.JSON
     export_days: int = Field(default=7, ge=1, le=365)
+    export_encrypt_to: tuple[str, ...] = ()
+
+    @field_validator("export_encrypt_to")
+    @classmethod
+    def _are_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for key in keys:
+            try:
+                pyrage.x25519.Recipient.from_str(key)
+            except pyrage.RecipientError:
+                raise ValueError("one is no public key of age: it begins with age1") from None
+        return keys
 
 
 class QueueKind(StrEnum):

@@ -49,6 +49,7 @@ from stores.parameters import open_parameters
 from stores.previews import load_preview
 from stores.state.service_port import Stores
 from stores.subjects import SealBroken
+from transforms.export.encryption import Encryption, Plain, Recipients
 
 if TYPE_CHECKING:
     from config.dsr import LakeSection
@@ -267,6 +268,7 @@ class LakeJob:
             out=section.export_to,
             form=section.export_format,
             expires=timedelta(days=section.export_days),
+            encryption=_encryption(section),
             plus_addressing=self.desk.section.plus_addressing,
             id=_id_of([dsr]),
         )
@@ -328,6 +330,10 @@ def _is_to_be_erased(dsr: Dsr) -> bool:
 
 def _is_approved(dsr: Dsr) -> bool:
     return dsr.lake is not None and dsr.lake.is_approved
+
+
+def _encryption(section: LakeSection) -> Encryption:
+    return Recipients(section.export_encrypt_to) if section.export_encrypt_to else Plain()
 
 
 def _halves(group: Sequence[Dsr]) -> tuple[Sequence[Dsr], Sequence[Dsr]]:

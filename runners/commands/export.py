@@ -48,8 +48,12 @@ def command(
         str, typer.Option("--expires", help="Keep the archive so long, and its link: 7d.")
     ] = "7d",
     encrypt_to: Annotated[
-        str | None,
-        typer.Option("--encrypt-to", metavar="KEY", help="Encrypt to a public key of age: age1..."),
+        list[str] | None,
+        typer.Option(
+            "--encrypt-to",
+            metavar="KEY",
+            help="Encrypt to a public key of age: age1...; repeatable.",
+        ),
     ] = None,
     passphrase_file: Annotated[
         Path | None,
@@ -82,7 +86,7 @@ def command(
         out=_given("--out", out),
         form=_format(form),
         expires=_expires(expires),
-        encryption=_encryption(encrypt_to, passphrase_file),
+        encryption=_encryption(tuple(encrypt_to or ()), passphrase_file),
         plus_addressing=plus_addressing,
     )
     site = open_site(_given("--lake", lake), settings, schemas)
@@ -140,14 +144,14 @@ def _expires(text: str) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def _encryption(key: str | None, passphrase_file: Path | None) -> Encryption:
+def _encryption(keys: tuple[str, ...], passphrase_file: Path | None) -> Encryption:
     from schemas.errors import UsageError
-    from transforms.export.encryption import Passphrase, Plain, Recipient
+    from transforms.export.encryption import Passphrase, Plain, Recipients
 
-    if key is not None and passphrase_file is not None:
+    if keys and passphrase_file is not None:
         raise UsageError("--encrypt-to and --passphrase-file exclude each other: give one")
-    if key is not None:
-        return Recipient(key)
+    if keys:
+        return Recipients(keys)
     return Plain() if passphrase_file is None else Passphrase(_first_line(passphrase_file))
 
 

@@ -121,6 +121,7 @@ def test_environment_is_a_name_and_no_path(monkeypatch: pytest.MonkeyPatch, tmp_
         ("S3__ENDPOINT", "http://localhost", "s3.endpoint"),
         ("DELIVERY__WORKER", "2", "delivery.worker"),
         ("LOG_LEVEL", "LOUD", "log_level"),
+        ("DSR__LAKE__EXPORT_ENCRYPT_TO", '["AGE-SECRET-KEY-1X"]', "dsr.lake.export_encrypt_to"),
     ],
 )
 def test_bad_value_is_refused_by_its_settings_name(

@@ -23,28 +23,28 @@ SUFFIX = ".age"
 
 
 @dataclass(frozen=True)
-class Recipient:
-    """Whoever holds the secret part of this key, which begins with ``age1``."""
+class Recipients:
+    """Whoever holds the secret part of one of these keys, which begin with ``age1``."""
 
-    key: str
+    keys: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Raises ``UsageError`` unless it is such a key."""
+        """Raises ``UsageError`` unless they are such keys."""
         self._opened()
 
     def encrypt(self, content: Iterator[bytes], sink: Sink) -> None:
         """Write the content, encrypted; memory holds a piece of it."""
         reader = _Reader(content)
         try:
-            pyrage.encrypt_io(reader, _Writer(sink, reader), [self._opened()])
+            pyrage.encrypt_io(reader, _Writer(sink, reader), self._opened())
         except pyrage.EncryptError:
             if reader.error is None:
                 raise
             raise reader.error from None
 
-    def _opened(self) -> Any:
+    def _opened(self) -> list[Any]:
         try:
-            return pyrage.x25519.Recipient.from_str(self.key)
+            return [pyrage.x25519.Recipient.from_str(key) for key in self.keys]
         except pyrage.RecipientError:
             raise UsageError(
                 "--encrypt-to: is no public key of age: give the one that age-keygen prints, "
@@ -89,7 +89,7 @@ class Plain:
             sink.write(piece)
 
 
-Encryption = Recipient | Passphrase | Plain
+Encryption = Recipients | Passphrase | Plain
 
 
 class _Reader:

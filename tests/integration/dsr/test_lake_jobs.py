@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 
 from config.dsr import DsrSection, LakeSection
@@ -265,6 +266,19 @@ def test_requests_of_a_job_that_is_lost_are_parked_until_somebody_tries_again(
     office.now += PAUSE + timedelta(seconds=5)
     office.work()
     assert office.lake(request_id).state == "done"
+
+
+def test_export_is_encrypted_to_the_keys_of_the_settings(tmp_path: Path, state: SqlState) -> None:
+    key = pyrage.x25519.Identity.generate()
+    office = Office(tmp_path, state, export_encrypt_to=(str(key.to_public()),))
+    put_visits(office.store, "hers", EMAIL)
+    request_id = office.ask(kind="export")
+    office.work()
+    made = office.lake(request_id).export
+    assert made is not None
+    assert made.archive.endswith(".zip.age")
+    opened = pyrage.decrypt((tmp_path / "out" / made.archive).read_bytes(), [key])
+    assert opened.startswith(b"PK")
 
 
 def test_export_is_made_and_its_archive_named(office: Office, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ from tests.erasing import (
 )
 from tests.erasing import order as erasure_of
 from tests.exporting import export, index_in, opened, order, rows_in, visible
-from transforms.export.encryption import Recipient
+from transforms.export.encryption import Recipients
 
 
 def emails(rows: list[dict[str, object]]) -> list[object]:
@@ -137,7 +137,7 @@ def test_digest_beside_the_archive_is_its(lake: ObjectStore, tmp_path: Path) -> 
 def test_nothing_beside_the_archive_names_the_subject(lake: ObjectStore, tmp_path: Path) -> None:
     put_visits(lake, "a", EMAIL)
     key = pyrage.x25519.Identity.generate().to_public()
-    done = export(lake, tmp_path / "out", encryption=Recipient(str(key)))
+    done = export(lake, tmp_path / "out", encryption=Recipients((str(key),)))
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     kept = [lake.read(info.key) for info in lake.list(EXPORTS)]
     assert len(kept) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import LakeError, StoreFull, TooLarge, UsageError
 from transforms.export import encryption
-from transforms.export.encryption import Passphrase, Plain, Recipient
+from transforms.export.encryption import Passphrase, Plain, Recipients
 
 WORDS = "correct horse battery staple"
 PIECES = [b"PK", b"", b"x" * 200_000, b"end"]
@@ -23,8 +23,15 @@ def identity() -> pyrage.x25519.Identity:
 
 def test_holder_of_the_key_opens_it(identity: pyrage.x25519.Identity) -> None:
     sink = io.BytesIO()
-    Recipient(str(identity.to_public())).encrypt(iter(PIECES), sink)
+    Recipients((str(identity.to_public()),)).encrypt(iter(PIECES), sink)
     assert pyrage.decrypt(sink.getvalue(), [identity]) == b"".join(PIECES)
+
+
+def test_holder_of_any_of_the_keys_opens_it(identity: pyrage.x25519.Identity) -> None:
+    other, sink = pyrage.x25519.Identity.generate(), io.BytesIO()
+    Recipients((str(other.to_public()), str(identity.to_public()))).encrypt(iter(PIECES), sink)
+    for one in (identity, other):
+        assert pyrage.decrypt(sink.getvalue(), [one]) == b"".join(PIECES)
 
 
 def test_who_knows_the_passphrase_opens_it() -> None:
@@ -43,7 +50,7 @@ def test_plain_is_as_it_is() -> None:
 @pytest.mark.parametrize("key", ["", "age1xyz", "AGE-SECRET-KEY-1SECRET", "ssh-ed25519 AAAA"])
 def test_what_is_no_public_key_is_refused_and_not_repeated(key: str) -> None:
     with pytest.raises(UsageError, match="no public key of age") as caught:
-        Recipient(key)
+        Recipients((key,))
     assert not key or key not in caught.value.message
 
 
@@ -66,7 +73,7 @@ def test_what_fails_while_it_is_made_is_raised_as_it_is(identity: pyrage.x25519.
         raise LakeError("a part was changed")
 
     with pytest.raises(LakeError, match="a part was changed"):
-        Recipient(str(identity.to_public())).encrypt(broken(), io.BytesIO())
+        Recipients((str(identity.to_public()),)).encrypt(broken(), io.BytesIO())
 
 
 def test_what_fails_while_it_is_written_is_raised_as_it_is(
@@ -77,4 +84,4 @@ def test_what_fails_while_it_is_written_is_raised_as_it_is(
             raise StoreFull("no room")
 
     with pytest.raises(StoreFull, match="no room"):
-        Recipient(str(identity.to_public())).encrypt(iter(PIECES), Full())
+        Recipients((str(identity.to_public()),)).encrypt(iter(PIECES), Full())
