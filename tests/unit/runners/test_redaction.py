@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runners.redaction import CARD, EMAIL, PHONE, SECRET, SSN, redacted, redacted_text
@@ -96,8 +96,28 @@ def test_no_secret_is_left_in_any_text(before: str, form: str, token: str) -> No
 
 
 @given(st.uuids())
+@example(uuid.UUID("61b4eb41-5936-8845-6933-ac763c7bef15"))
+@example(uuid.UUID("4111111a-4111-4111-8111-111111111111"))
 def test_ids_survive(value: uuid.UUID) -> None:
     assert redacted_text(f"job {value} ended") == f"job {value} ended"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eb4111-1111-1111-1111-ac",
+        "b41-5936-8845-6933-ac",
+        "61b4eb41-5936-8845-6933-ac763c7bef15-4111-1111-1111-1111",
+        "61b4eb41-5936-8845-6933-ac763c7bef15 4111111111111111",
+    ],
+)
+def test_a_card_number_beside_hexadecimal_letters_is_not_left(text: str) -> None:
+    assert CARD in redacted_text(text)
+
+
+@given(st.uuids(), cards)
+def test_a_card_number_beside_an_id_is_not_left(value: uuid.UUID, card: str) -> None:
+    assert redacted_text(f"{value}, {card}") == f"{value}, {CARD}"
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)))
