@@ -63,8 +63,12 @@ def main() -> None:
         _fail_by_bug(error)
 
 
-class _Interrupted(BaseException):
-    """What ends a command at SIGINT; Typer would swallow a ``KeyboardInterrupt`` silently."""
+class _Interrupted(SystemExit):
+    """What ends a command at SIGINT.
+
+    Typer would swallow a ``KeyboardInterrupt`` silently, and Beam, wherever it looks for a
+    notebook, whatever is neither that nor a ``SystemExit``.
+    """
 
 
 def _interrupt(*_: object) -> None:
