@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from schemas.contacts import EnrichmentReport
 from schemas.errors import StoreError
 
 
@@ -49,7 +50,7 @@ class Report:
         return self.dead_letters / self.read if self.read else 0.0
 
 
-def write_report(report: Report, path: Path) -> None:
+def write_report(report: Report | EnrichmentReport, path: Path) -> None:
     """Write the report as JSON. Raises ``StoreError`` if the file cannot be written."""
     try:
         path.write_text(json.dumps(asdict(report), indent=2) + "\n")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from config.dsr import DsrSection
 from dsr.desk import Desk, open_desk
 from schemas.access import Reach
+from schemas.alerts import Alert
 from schemas.audit import AuditCheckpoint, AuditDraft, AuditEntry, AuditHead, chained
 from schemas.dsr import Dsr, DsrQuery, DsrStatus, DueCursor, OpenTally
 from schemas.dsr_lake import LakeState
@@ -18,6 +19,16 @@ from stores.parameters import ParameterStore
 from stores.state.dsr_port import AuditLog, DsrStore, OpenRequestExists
 from stores.state.service_port import RequestCounters
 from tests.dsr_requests import RECEIVED
+
+
+@dataclass
+class Heard:
+    """Alerts as they arrive."""
+
+    alerts: list[Alert] = field(default_factory=list)
+
+    def notify(self, alert: Alert) -> None:
+        self.alerts.append(alert)
 
 
 class MemoryAudit(AuditLog):

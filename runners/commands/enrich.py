@@ -153,10 +153,11 @@ def _conclude(done: EnrichmentReport, path: Path | None, limit: float) -> None:
     """Show the report; exit with 3 if too many contacts failed."""
     from rich.console import Console
 
-    from runners.enrich_report import show_enrichment_report, write_enrichment_report
+    from runners.enrich_report import show_enrichment_report
+    from runners.report import write_report
 
     if path is not None:
-        write_enrichment_report(done, path)
+        write_report(done, path)
     show_enrichment_report(done, Console())
     if done.error_rate > limit:
         typer.echo(

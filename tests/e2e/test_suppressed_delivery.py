@@ -11,25 +11,11 @@ from stores.log import SUPPRESS, Commit, DeliveryLog
 from stores.objects import LocalObjectStore
 from stores.suppression import save_suppressions
 from tests.e2e.harness import SCRUB_KEY, balanced, deliver
-from tests.unit.transforms.batches import event
+from tests.unit.transforms.batches import sale
 from transforms.subject_hashes import SubjectHasher
 
 HASHER = SubjectHasher(SCRUB_KEY.encode())
-
-
-def sale(number: int, email: str) -> bytes:
-    return event(
-        number,
-        "2026-01-02T10:00:00Z",
-        type={"S": "sale"},
-        orderId={"S": "O-1"},
-        userId={"S": f"U-{number}"},
-        email={"S": email},
-        quantity={"N": "1"},
-        total={"N": "9.50"},
-        currency={"S": "EUR"},
-        soldAt={"S": "2026-01-02T10:00:00Z"},
-    )
+COUNTED = ("read", "delivered", "suppressed", "dead_letters", "by_type", "by_date")
 
 
 def _suppress(lake: Path, email: str) -> int:
@@ -54,9 +40,10 @@ def test_late_rows_and_letters_of_an_erased_subject_are_counted_and_not_written(
     rows = [sale(n, "Ana@acme.example" if n < 3 else "bob@acme.example") for n in range(5)]
     changes.write_bytes(b"\n".join([*rows, broken]) + b"\n")
     number = _suppress(lake, "ana@acme.example")
-    done = deliver(lake, changes)
+    dry, done = deliver(lake, changes, "--dry-run"), deliver(lake, changes)
     assert done.status == 0, done.err
     assert balanced(done.report)
+    assert [dry.report[one] for one in COUNTED] == [done.report[one] for one in COUNTED]
     assert (done.report["delivered"], done.report["suppressed"]) == (2, 4)
     (commit,) = DeliveryLog(LocalObjectStore(lake)).commits(after=number)
     assert (commit.knows, [file.rows for file in commit.files]) == (number, [2])

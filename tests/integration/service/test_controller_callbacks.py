@@ -21,7 +21,6 @@ from dsr.answers import Signers
 from dsr.pauses import Pauses
 from dsr.signing import OPENDSR, OPENGDPR
 from schemas.access import Reach
-from schemas.alerts import Alert
 from schemas.audit import AuditDraft
 from schemas.dsr import Dsr, DsrStatus, Particulars
 from schemas.errors import Invalid
@@ -35,7 +34,7 @@ from stores.state.leadership import Leadership
 from stores.state.sql import SqlState, open_state
 from stores.subjects import Subjects
 from stores.webhooks.keys import WebhookKeys
-from tests.dsr_memory import MadeKeys, SetClock
+from tests.dsr_memory import Heard, MadeKeys, SetClock
 from tests.dsr_requests import EMAIL, a_request
 from tests.pki import Pki
 
@@ -71,14 +70,6 @@ class Controller(Outbound):
     @property
     def told(self) -> list[str]:
         return [json.loads(body)["request_status"] for _, _, body in self.sent]
-
-
-@dataclass
-class Heard:
-    alerts: list[Alert] = field(default_factory=list)
-
-    def notify(self, alert: Alert) -> None:
-        self.alerts.append(alert)
 
 
 @dataclass

@@ -19,7 +19,6 @@ from dsr.deadline_watch import DeadlineWatch
 from dsr.desk import open_desk
 from dsr.pauses import Pauses
 from schemas.access import Reach
-from schemas.alerts import Alert
 from schemas.audit import AuditDraft
 from schemas.errors import LetheError
 from schemas.events import Event, Topic
@@ -30,7 +29,7 @@ from stores.outbound import AddressRefused, Outbound, OutboundAnswer, OutboundRu
 from stores.state.leadership import Leadership
 from stores.state.sql import SqlState, open_state
 from stores.webhooks.keys import WebhookKeys, signature
-from tests.dsr_memory import MadeKeys, SetClock
+from tests.dsr_memory import Heard, MadeKeys, SetClock
 from tests.dsr_requests import a_request
 
 START = datetime(2026, 11, 21, 9, tzinfo=UTC)
@@ -64,14 +63,6 @@ class Receiver(Outbound):
 
     def of(self, url: str) -> list[str]:
         return [event for to, event in self.taken if to == url]
-
-
-@dataclass
-class Heard:
-    alerts: list[Alert] = field(default_factory=list)
-
-    def notify(self, alert: Alert) -> None:
-        self.alerts.append(alert)
 
 
 @dataclass

@@ -40,6 +40,21 @@ def event(number: int, updated: str, **changes: Any) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode()
 
 
+def sale(number: int, email: str) -> bytes:
+    return event(
+        number,
+        "2026-01-02T10:00:00Z",
+        type={"S": "sale"},
+        orderId={"S": "O-1"},
+        userId={"S": f"U-{number}"},
+        email={"S": email},
+        quantity={"N": "1"},
+        total={"N": "9.50"},
+        currency={"S": "EUR"},
+        soldAt={"S": "2026-01-02T10:00:00Z"},
+    )
+
+
 def block(documents: list[bytes], source: str = "file", start: int = 0) -> Block:
     lengths = np.array([len(document) + 1 for document in documents], np.int64)
     starts = start + np.cumsum(lengths) - lengths

@@ -21,7 +21,7 @@ from stores.log import DataFile
 from stores.objects.local import LocalObjectStore
 from stores.subject_index import holds_any
 from stores.suppression import load_suppressions, save_suppressions
-from tests.unit.transforms.batches import REGISTRY, batch, event
+from tests.unit.transforms.batches import REGISTRY, batch, event, sale
 from transforms.index import probes_for, stamp_of
 from transforms.index_file import index_of
 from transforms.partition import Gathering, Partitioning, Piece
@@ -118,24 +118,9 @@ def test_a_batch_is_left_as_it_is_if_nobody_is_suppressed() -> None:
 # --- Files -------------------------------------------------------------------------------------
 
 
-def _sale(number: int, email: str) -> bytes:
-    return event(
-        number,
-        "2026-01-02T10:00:00Z",
-        type={"S": "sale"},
-        orderId={"S": "O-1"},
-        userId={"S": f"U-{number}"},
-        email={"S": email},
-        quantity={"N": "1"},
-        total={"N": "9.50"},
-        currency={"S": "EUR"},
-        soldAt={"S": "2026-01-02T10:00:00Z"},
-    )
-
-
 def _pieces(folder: Path, emails: list[str]) -> list[Piece]:
     gathering = Gathering(folder, Partitioning(), NOW)
-    gathering.add(batch([_sale(number, email) for number, email in enumerate(emails)]))
+    gathering.add(batch([sale(number, email) for number, email in enumerate(emails)]))
     return gathering.finish()[0][DAY]
 
 
