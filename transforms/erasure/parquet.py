@@ -3,7 +3,8 @@
 Of a file, the columns that may identify a subject are read first, row group by row group; a file
 without a match costs no more than that. Then the file is put together anew: row groups without a
 match are copied as the bytes they are, and of the others each column is read as it is stored,
-filtered and encoded again, one at a time, so that memory holds one column of one row group.
+filtered and encoded again. Columns that are small go together, for making a reader and a writer
+costs as much as a small column does: memory holds a few MiB of a row group, or one column of it.
 
 What a footer says is kept: the schema with field ids and logical types, key-value metadata of file
 and columns, who wrote it, how rows are sorted. A column that is encoded again keeps its codec,
@@ -15,9 +16,11 @@ and of decimals in bytes of another length than Arrow's. A row group that is lef
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -56,6 +59,13 @@ from transforms.subject_columns import subject_column_names
 
 _BATCH_ROWS = 64 * 1024
 _COPIED = 1024 * 1024
+_REMEMBERED = 256
+
+_AT_HAND = 4 * 1024 * 1024
+"""Bytes of a file that is read at once: what is asked for after that costs nothing."""
+
+_TOGETHER = 8 * 1024 * 1024
+"""Bytes of columns, unpacked, that are encoded anew together."""
 
 _CODECS = {0: "none", 1: "snappy", 2: "gzip", 4: "brotli", 5: "lz4", 6: "zstd", 7: "lz4"}
 _BOOLEAN = 0
@@ -98,6 +108,7 @@ def rewrite_parquet(
     and ``NotParquet`` also for an encrypted file, or one of a layout that Arrow cannot write.
     """
     with reading():
+        source = _at_hand(source)
         matches = matches_in(source, record_type, matcher)
         told = Rewritten.of(matches, redacts=redaction is not None)
         if told.matched and told.rows_after:
@@ -116,6 +127,14 @@ def reading() -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the file system, not of Arrow
         raise NotParquet("this Parquet file cannot be read: it is damaged, or is none") from error
+
+
+def _at_hand(source: BinaryIO) -> BinaryIO:
+    """The same file, in memory if it is a small one."""
+    if source.seek(0, io.SEEK_END) > _AT_HAND:
+        return source
+    source.seek(0)
+    return pa.BufferReader(source.read())
 
 
 # --- Which rows -------------------------------------------------------------------------------
@@ -166,7 +185,7 @@ class _Edit(Protocol):
 
     def concerns(self, column: Column, /) -> bool: ...
 
-    def apply(self, column: Column, values: Any, matched: Matched, /) -> Any: ...
+    def apply(self, columns: list[Column], values: Any, matched: Matched, /) -> Any: ...
 
     def rows_after(self, matched: Matched) -> int: ...
 
@@ -177,7 +196,7 @@ class _Deletion:
     def concerns(self, _: Column) -> bool:
         return True
 
-    def apply(self, _: Column, values: Any, matched: Matched) -> Any:
+    def apply(self, _: list[Column], values: Any, matched: Matched) -> Any:
         return values.filter(pc.invert(matched.mask))
 
     def rows_after(self, matched: Matched) -> int:
@@ -196,16 +215,22 @@ class _Redaction:
     def concerns(self, column: Column) -> bool:
         return column.name.lower() in self._personal
 
-    def apply(self, column: Column, values: Any, matched: Matched) -> Any:
-        field = self._personal[column.name.lower()]
-        (shown,) = values.schema
+    def apply(self, columns: list[Column], values: Any, matched: Matched) -> Any:
         rows = np.asarray(matched.mask)
+        redacted = [
+            self._redacted(column, values.column(place), values.schema.field(place), rows)
+            for place, column in enumerate(columns)
+        ]
+        return pa.table(redacted, schema=values.schema)
+
+    def _redacted(self, column: Column, values: Any, shown: pa.Field, rows: Any) -> Any:
+        field = self._personal[column.name.lower()]
         parts, start = [], 0
-        for chunk in values.column(0).chunks:
+        for chunk in values.chunks:
             part = rows[start : start + len(chunk)]
             parts.append(self._redaction.column(field, chunk, part, shown.nullable))
             start += len(chunk)
-        return pa.table([pa.chunked_array(parts, shown.type)], schema=values.schema)
+        return pa.chunked_array(parts, shown.type)
 
     def rows_after(self, matched: Matched) -> int:
         return matched.rows
@@ -244,7 +269,9 @@ class _Assembly:
 
     def _group(self, group: Struct, matched: Matched, ordinal: int) -> Struct:
         chunks = [
-            chunk for column in self._columns for chunk in self._column(group, column, matched)
+            chunk
+            for some in self._portions(group)
+            for chunk in self._appended(group, some, matched)
         ]
         metas = [meta_of(chunk) for chunk in chunks]
         stated = {
@@ -259,18 +286,33 @@ class _Assembly:
             told.pop(Group.SORTED_BY, None)
         return told
 
-    def _column(self, group: Struct, column: Column, matched: Matched) -> list[Struct]:
-        old = chunks_of(group)[column.first : column.first + column.leaves]
-        if not matched.count or not self._edit.concerns(column):
+    def _portions(self, group: Struct) -> Iterator[list[_Old]]:
+        """The columns of a row group, in order, as many at a time as are dealt with alike."""
+        some: list[_Old] = []
+        chunks = chunks_of(group)
+        for column in self._columns:
+            own = chunks[column.first : column.first + column.leaves]
+            one = _Old.of(column, own, self._edit.concerns(column))
+            if some and not (some[0].is_like(one) and _size(some) + one.size <= _TOGETHER):
+                yield some
+                some = []
+            some.append(one)
+        yield some
+
+    def _appended(self, group: Struct, some: list[_Old], matched: Matched) -> list[Struct]:
+        old = [chunk for one in some for chunk in one.chunks]
+        if not matched.count or not some[0].is_concerned:
             return [self._append(self._source, chunk) for chunk in old]
-        seen = view(self._footer, group, column)
+        columns = [one.column for one in some]
+        seen = view(self._footer, group, columns)
         file = pq.ParquetFile(self._source, metadata=seen, pre_buffer=False)
-        values = self._edit.apply(column, file.read(use_threads=False), matched)
-        encoded = _encoded(values, old, seen)
+        values = self._edit.apply(columns, file.read(use_threads=False), matched)
+        encoded = _encoded(values, some[0], old, seen)
         news = chunks_of(groups_of(read_footer(encoded))[0])
+        ordered = [is_ordered for column in columns for is_ordered in column.ordered]
         return [
-            self._append(encoded, _as_before(new, before, ordered))
-            for new, before, ordered in zip(news, old, column.ordered, strict=True)
+            self._append(encoded, _as_before(new, before, is_ordered))
+            for new, before, is_ordered in zip(news, old, ordered, strict=True)
         ]
 
     def _append(self, source: BinaryIO, chunk: Struct) -> Struct:
@@ -356,16 +398,57 @@ def _moved(chunk: Struct, by: int) -> Struct:
     return {**placed, Chunk.META: Value(STRUCT, _with_numbers(meta, moved))}
 
 
-# --- A column encoded anew --------------------------------------------------------------------
+# --- Columns encoded anew ---------------------------------------------------------------------
 
 
-def _encoded(values: Any, old: list[Struct], seen: Any) -> BinaryIO:
-    """A Parquet file of one column, encoded as its chunks were before."""
+@dataclass(frozen=True)
+class _Old:
+    """A column of a row group as it was: its chunks, and what one writer does alike for all."""
+
+    column: Column
+    chunks: list[Struct]
+    is_concerned: bool
+    is_indexed: bool
+    has_second_version: bool
+
+    @staticmethod
+    def of(column: Column, chunks: list[Struct], is_concerned: bool) -> _Old:
+        return _Old(
+            column,
+            chunks,
+            is_concerned,
+            any(Chunk.OFFSET_INDEX in chunk for chunk in chunks),
+            any(_has_second_version(meta_of(chunk)) for chunk in chunks),
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes of its values, unpacked."""
+        return sum(int(meta_of(chunk)[Meta.BYTES].held) for chunk in self.chunks)
+
+    def is_like(self, other: _Old) -> bool:
+        """Whether both can go through one writer."""
+        return self._shared == other._shared
+
+    @property
+    def _shared(self) -> tuple[bool, bool, bool]:
+        return self.is_concerned, self.is_indexed, self.has_second_version
+
+
+def _size(some: list[_Old]) -> int:
+    return sum(one.size for one in some)
+
+
+def _encoded(values: Any, like: _Old, old: list[Struct], seen: Any) -> BinaryIO:
+    """A Parquet file of some columns, encoded as their chunks were before."""
     out = pa.BufferOutputStream()
-    options = _options([meta_of(chunk) for chunk in old], _written_paths(values.schema))
-    indexed = any(Chunk.OFFSET_INDEX in chunk for chunk in old)
     with pq.ParquetWriter(
-        out, values.schema, store_schema=False, write_page_index=indexed, **options
+        out,
+        values.schema,
+        store_schema=False,
+        write_page_index=like.is_indexed,
+        data_page_version="2.0" if like.has_second_version else "1.0",
+        **_options([meta_of(chunk) for chunk in old], _written_paths(values.schema)),
     ) as writer:
         writer.write_table(values, row_group_size=max(len(values), 1))
     encoded = pa.BufferReader(out.getvalue())
@@ -374,13 +457,18 @@ def _encoded(values: Any, old: list[Struct], seen: Any) -> BinaryIO:
 
 
 def _written_paths(schema: pa.Schema) -> list[str]:
-    """How Arrow names a column's leaves, which need not be how others do."""
-    if not pa.types.is_nested(schema.field(0).type):
-        return schema.names
+    """How Arrow names columns' leaves, which need not be how others do."""
+    return [path for field in schema for path in _paths_of(field)]
+
+
+@lru_cache(_REMEMBERED)
+def _paths_of(field: pa.Field) -> tuple[str, ...]:
+    if not pa.types.is_nested(field.type):
+        return (field.name,)
     out = pa.BufferOutputStream()
-    pq.write_table(schema.empty_table(), out)
+    pq.write_table(pa.schema([field]).empty_table(), out)
     found = pq.read_metadata(pa.BufferReader(out.getvalue())).schema
-    return [found.column(place).path for place in range(len(found))]
+    return tuple(found.column(place).path for place in range(len(found)))
 
 
 def _options(metas: list[Struct], paths: list[str]) -> dict[str, Any]:
@@ -393,7 +481,6 @@ def _options(metas: list[Struct], paths: list[str]) -> dict[str, Any]:
         "use_dictionary": dictionaries,
         "column_encoding": others or None,
         "write_statistics": [path for path, meta in leaves if Meta.STATISTICS in meta],
-        "data_page_version": "2.0" if any(map(_has_second_version, metas)) else "1.0",
         "bloom_filter_options": blooms or None,
     }
 

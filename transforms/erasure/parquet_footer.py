@@ -7,7 +7,7 @@ numbers below are those of the format: https://github.com/apache/parquet-format
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, BinaryIO
@@ -210,19 +210,21 @@ def _end_of(elements: list[Struct], place: int) -> int:
     return place
 
 
-def view(footer: Struct, group: Struct, column: Column) -> Any:
-    """The footer of a file with this column and row group alone, for Arrow's reader.
+def view(footer: Struct, group: Struct, columns: Sequence[Column]) -> Any:
+    """The footer of a file with these columns and row group alone, for Arrow's reader.
 
     Values are shown as they are stored, whatever they mean: a decimal of four bytes as a whole
-    number, a time in INT96 as twelve bytes. So none is changed, whatever Arrow makes of it.
+    number, a time in INT96 as twelve bytes. So none is changed, whatever Arrow makes of it. Columns
+    are named by their numbers, for in a file two may have one name.
     """
     root: Struct = {
         Element.NAME: Value(thrift.BINARY, b"schema"),
-        Element.CHILDREN: Value(I32, 1),
+        Element.CHILDREN: Value(I32, len(columns)),
     }
-    schema = [root, *(_view_of(element)[0] for element in column.elements)]
+    schema = [root, *(element for column in columns for element in _viewed_elements(column))]
     rows = group[Group.ROWS].held
-    shown = {**group, Group.CHUNKS: structs(_viewed_chunks(group, column))}
+    viewed = [chunk for column in columns for chunk in _viewed_chunks(group, column)]
+    shown = {**group, Group.CHUNKS: structs(viewed)}
     alone: Struct = {
         File.VERSION: footer[File.VERSION],
         File.SCHEMA: structs(schema),
@@ -248,6 +250,12 @@ def ending(footer: Struct) -> bytes:
     """The end of a file: its footer, the footer's length, the magic."""
     encoded = thrift.encode(footer)
     return encoded + len(encoded).to_bytes(4, "little") + MAGIC
+
+
+def _viewed_elements(column: Column) -> list[Struct]:
+    top, *below = (_view_of(element)[0] for element in column.elements)
+    name = Value(thrift.BINARY, str(column.first).encode())
+    return [{**top, Element.NAME: name}, *below]
 
 
 def _viewed_chunks(group: Struct, column: Column) -> list[Struct]:

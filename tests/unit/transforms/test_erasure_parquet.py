@@ -164,6 +164,26 @@ def stored(group: Any) -> list[list[Any]]:
     return [[set(f) if isinstance(f, tuple) else f for f in one] for one in facts]
 
 
+def test_columns_of_one_name_are_told_apart() -> None:
+    columns = [emails([1], 9), pa.array(range(9)), pa.array(["x"] * 9)]
+    content = file(pa.table(columns, names=["email", "same", "same"]))
+    told, after = rewritten(content)
+    assert told.matched == 1
+    assert (
+        pq.ParquetFile(io.BytesIO(after))
+        .read()
+        .equals(without(pq.ParquetFile(io.BytesIO(content)).read(), [1]))
+    )
+
+
+def test_columns_too_large_to_go_together_are_those_they_were() -> None:
+    large = pa.array([bytes([n]) * 500_000 for n in range(12)])
+    table = pa.table({"a": large, "email": emails([7], 12), "b": large, "c": pa.array(range(12))})
+    content = file(table, compression="zstd", use_dictionary=False)
+    _, after = rewritten(content)
+    assert read(after).equals(without(table, [7]))
+
+
 def test_what_the_footer_says_is_kept() -> None:
     field = pa.field("email", pa.string(), metadata={"PARQUET:field_id": "7"})
     schema = pa.schema([field], metadata={"owner": "sales"})
