@@ -60,6 +60,8 @@ from stores.objects.port import (
 
 _LOCK_FILES = 64
 _LONGEST_NAME = 200
+_MOST_PRUNINGS = 100
+"""How often in a row neighbours may prune a folder that is being made; after that none can be."""
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -424,11 +426,15 @@ def _make_folder(folder: Path) -> None:
 
     Others may make and prune the same ones meanwhile.
     """
+    prunings = 0
     while not folder.is_dir():
         try:
             folder.mkdir()
             _sync_folder(folder.parent)
         except FileNotFoundError:
+            if prunings == _MOST_PRUNINGS:  # as in /proc, which takes no folders
+                raise
+            prunings += 1
             _make_folder(folder.parent)
         except FileExistsError:
             if _is_no_folder(folder):

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import AccessDenied, ObjectChanged, StoreError, StoreFull
+from schemas.errors import AccessDenied, ObjectChanged, ObjectMissing, StoreError, StoreFull
 from stores.objects import LocalObjectStore
 from stores.objects.local import _make_folder
 
@@ -198,6 +198,11 @@ def test_folder_that_a_neighbour_prunes_meanwhile_is_made_again(tmp_path: Path) 
     folder = MadeAndPruned(tmp_path / "run")
     _make_folder(folder)
     assert folder.is_dir()
+
+
+def test_root_that_takes_no_folders_is_an_error_and_no_endless_loop() -> None:
+    with pytest.raises(ObjectMissing, match="/proc/lake"):
+        LocalObjectStore("/proc/lake").check_writable()
 
 
 def increment(root: str, times: int) -> None:
