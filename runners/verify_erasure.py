@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from runners.choose import PipelineRunner
@@ -17,6 +18,7 @@ from runners.erase_certify import Verdict, erased_in, verdict_on
 from runners.erase_places import Place
 from schemas.dsr import IdentityFormat, IdentityType
 from schemas.erasure import Certificate, ErasedFile, Suppressed
+from schemas.errors import ObjectChanged, ObjectMissing
 from stores.erasure_certificates import CertificateBroken
 from stores.lake_files import LakeFile
 from stores.log import DeliveryLog
@@ -48,7 +50,8 @@ def verify_erasure(certificate: Certificate, site: ErasureSite, runner: Pipeline
     place = Place(site.store)
     _check_log(certificate, place)
     files = {file.path: file for file in place.files()}
-    states = [_state(file, files.get(file.path), site) for file in certificate.files]
+    since = _TakenSince(certificate, place.log)
+    states = [_state(file, files.get(file.path), site, since) for file in certificate.files]
     verdict = verdict_on(place, (), _look(certificate, site), new_id(), runner)
     _check_clean(verdict)
     return Verified(certificate, sum(states), len(states) - sum(states), len(files))
@@ -73,20 +76,43 @@ def _numbers(entries: Iterable[int]) -> str:
     return ", ".join(map(str, entries)) or "none"
 
 
-def _state(file: ErasedFile, now: LakeFile | None, site: ErasureSite) -> bool:
+class _TakenSince:
+    """Paths that entries of the log after a certificate's have replaced or removed, up to now."""
+
+    def __init__(self, certificate: Certificate, log: DeliveryLog) -> None:
+        self._number = max(certificate.entries, default=0)
+        self._log = log
+        self._paths = set[str]()
+
+    def __contains__(self, path: object) -> bool:
+        for commit in self._log.commits(after=self._number):
+            self._number = commit.number
+            self._paths.update(commit.taken, (file.path for file in commit.files))
+        return path in self._paths
+
+
+def _state(file: ErasedFile, now: LakeFile | None, site: ErasureSite, since: _TakenSince) -> bool:
     """Whether a file is as certified; if not, the log has to tell why. Raises otherwise."""
     if file.path.startswith(_OUTSIDE):
         return _is_outside(file, site)
-    if now is None:
-        if file.sha256_after is None or _is_taken_since(file.path, site.store):
-            return file.sha256_after is None
-        raise CertificateBroken(f"{file.path}: is gone, and the lake's log does not say why")
-    logged = now.logged
-    if logged is not None and logged.staged.sha256 not in {file.sha256_after, file.sha256_before}:
+    if now is None and file.sha256_after is None:
+        return True
+    if now is not None and _is_as_certified(file, now, site.store):
+        return True
+    # Asked last: what others replace or remove while this is looked at is in the log before.
+    if file.path in since:
         return False
-    if file.sha256_after is None or _digest(site.store, file.path) != file.sha256_after:
-        raise CertificateBroken(f"{file.path}: is not what the certificate and the log say")
-    return True
+    if now is None:
+        raise CertificateBroken(f"{file.path}: is gone, and the lake's log does not say why")
+    raise CertificateBroken(f"{file.path}: is not what the certificate and the log say")
+
+
+def _is_as_certified(file: ErasedFile, now: LakeFile, store: ObjectStore) -> bool:
+    if file.sha256_after is None or (now.logged and now.logged.staged.sha256 != file.sha256_after):
+        return False
+    with suppress(ObjectMissing, ObjectChanged):
+        return _digest(store, now.path) == file.sha256_after
+    return False
 
 
 def _is_outside(file: ErasedFile, site: ErasureSite) -> bool:
@@ -95,10 +121,6 @@ def _is_outside(file: ErasedFile, site: ErasureSite) -> bool:
     if store.head(key) is None:
         return file.sha256_after is None
     return _digest(store, key) == file.sha256_after
-
-
-def _is_taken_since(path: str, store: ObjectStore) -> bool:
-    return any(path in commit.removed for commit in DeliveryLog(store).commits())
 
 
 def _digest(store: ObjectStore, key: str) -> str:

@@ -70,7 +70,7 @@ def _decoded(content: bytes) -> Certificate:
         found: Any = msgspec.json.decode(content)
         if found.pop("statement", None) == STATEMENT:
             return msgspec.convert(found, Certificate)
-    except (msgspec.MsgspecError, AttributeError, ValueError):
+    except (msgspec.MsgspecError, AttributeError, ValueError, RecursionError):
         pass
     raise CertificateBroken("this is no certificate of an erasure")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import BinaryIO
 
 import pytest
 
@@ -16,7 +17,7 @@ from stores.erasure_certificates import (
     encode_certificate,
     signed,
 )
-from stores.objects import ObjectStore
+from stores.objects import LocalObjectStore, ObjectStore
 from tests.erasing import (
     EMAIL,
     OTHER,
@@ -50,6 +51,21 @@ def test_file_that_another_erasure_replaced_is_counted(
 ) -> None:
     erase(lake, OTHER)
     assert verify(lake, made) == (1, 1)
+
+
+class ErasedAgain(LocalObjectStore):
+    """A lake in which another erasure is done just before one of its files is read."""
+
+    def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
+        if key.startswith("type="):
+            erase(LocalObjectStore(self.uri), OTHER)
+        return super().open(key, offset, etag)
+
+
+def test_file_that_is_replaced_as_it_is_looked_at_is_counted(
+    lake: ObjectStore, made: Certificate
+) -> None:
+    assert verify(ErasedAgain(lake.uri), made) == (1, 1)
 
 
 def swap(lake: ObjectStore) -> None:
@@ -110,7 +126,13 @@ def emptied(line: bytes) -> bytes:
     return b"{}"
 
 
-@pytest.mark.parametrize("tamper", [changed, extended, emptied], ids=lambda how: how.__name__)
+def nested(line: bytes) -> bytes:
+    return b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "tamper", [changed, extended, emptied, nested], ids=lambda how: how.__name__
+)
 def test_text_that_nobody_signed_is_refused(
     made: Certificate, tamper: Callable[[bytes], bytes]
 ) -> None:
