@@ -20,12 +20,10 @@ from runners.erase_preview import Counted, check_share, drift
 from runners.export_erased import RemovedExports, forget_exports, remove_exports
 from schemas.dsr import IdentityFormat
 from schemas.erasure import Certificate, Suppressed
-from schemas.errors import ObjectMissing
 from stores.erasure_certificates import signed
 from stores.erasures import ErasureRecord
-from stores.log import RUNS, STREAM, SUPPRESS, DeliveryLog, Run, new_run_id
-from stores.log_entries import bare_entry, decode_as
-from stores.objects.port import ObjectStore
+from stores.log import SUPPRESS, DeliveryLog, new_run_id
+from stores.log_entries import bare_entry
 from stores.suppression import load_suppressions, save_suppressions
 from transforms.erasure.search import Wanted
 from transforms.erasure.second_look import SecondLook
@@ -90,7 +88,7 @@ class ErasureWork:
             sweep.place.store.check_writable()
             sweep.place.log.recover()
         self._suppress()
-        under_way = rounds_under_way(lake)
+        under_way = DeliveryLog(lake).rounds_under_way()
         for sweep in self._sweeps:
             sweep.erase()
         left = self._waited(under_way)
@@ -186,7 +184,7 @@ class ErasureWork:
         listed = hasher.suppressed_each(plain, until)
         return [one for one in listed if replace(one, expires_at=None) not in lasting]
 
-    def _waited(self, under_way: frozenset[str]) -> tuple[str, ...]:
+    def _waited(self, under_way: set[str]) -> tuple[str, ...]:
         """Wait for deliveries that had begun; those that have not ended in time."""
         until = time.monotonic() + self._order.wait.total_seconds()
         log = DeliveryLog(self._site.store)
@@ -249,19 +247,6 @@ class ErasureWork:
             for path in sorted({path for commit in place.log.commits() for path in commit.taken})
             for kept in place.store.remove_old_versions(path).kept
         ]
-
-
-def rounds_under_way(store: ObjectStore) -> frozenset[str]:
-    """The deliveries that have begun and will end by themselves."""
-    found = set()
-    for info in list(store.list(RUNS)):
-        try:
-            run: Run = decode_as(Run, info.key, store.read(info.key))
-        except ObjectMissing:
-            continue
-        if run.kind != STREAM:
-            found.add(run.run_id)
-    return frozenset(found)
 
 
 def _check(verdicts: Iterable[Verdict]) -> None:

@@ -236,13 +236,23 @@ class DeliveryLog:
         """The ids of runs that have begun and not ended, whether they have committed or not."""
         return {_run_id_of(info.key) for info in self._store.list(RUNS)}
 
+    def rounds_under_way(self) -> set[str]:
+        """The ids of open runs that will end by themselves: of all but those without end."""
+        markers = (self._marker(info.key) for info in list(self._store.list(RUNS)))
+        return {run.run_id for run in markers if run is not None and run.kind != STREAM}
+
     def is_open(self, run: Run) -> bool:
         """Whether a run has a marker, and nobody has begun to end it."""
+        marker = self._marker(_run_key(run.run_id))
+        return marker is not None and not marker.is_ending
+
+    def _marker(self, key: str) -> Run | None:
+        """None if the run has ended meanwhile."""
         try:
-            marker = decode_as(Run, _run_key(run.run_id), self._store.read(_run_key(run.run_id)))
+            run: Run = decode_as(Run, key, self._store.read(key))
         except ObjectMissing:
-            return False
-        return not marker.is_ending
+            return None
+        return run
 
     def commit_of(self, run: Run) -> Commit | None:
         """The commit that a run made; None if it had nothing to commit."""
@@ -303,11 +313,9 @@ class DeliveryLog:
         for info in list(self._store.list(RUNS)):
             run_id = _run_id_of(info.key)
             areas = {area for area in areas if _run_of(area) != run_id}
-            try:
-                run = decode_as(Run, info.key, self._store.read(info.key))
-            except ObjectMissing:
-                continue
-            result = self._recover_run(run, info.modified, result)
+            run = self._marker(info.key)
+            if run is not None:
+                result = self._recover_run(run, info.modified, result)
         for area in areas:
             self._store.clear_staging(area)
         return result
