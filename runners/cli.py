@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +21,8 @@ COMMANDS = (
     "mock-api", "mock-processor", "job", "serve", "token", "dsr", "audit", "compact", "erase",
     "verify-erasure", "index", "export",
 )  # fmt: skip
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 HIDDEN = frozenset({"job"})
 """Commands that Lethe starts itself."""
@@ -59,6 +63,8 @@ def main() -> None:
         _leave(130)
     except BrokenPipeError:
         _leave(141)
+    except OSError as error:
+        _fail_by_bug(error) if error.errno not in _NO_ROOM else _fail_for_room(error)
     except Exception as error:
         _fail_by_bug(error)
 
@@ -81,6 +87,13 @@ def _fail(error: LetheError) -> Any:
     _leave(error.exit_status)
 
 
+def _fail_for_room(error: OSError) -> Any:
+    """Nobody can go on where nothing can be written, such as the file that is standard output."""
+    where = error.filename or "the output"
+    print(f"error: {where}: {error.strerror}: free some room", file=sys.stderr)
+    _leave(1)
+
+
 def _fail_by_bug(error: Exception) -> Any:
     """Say where it happened, and not the error's own message: it may hold values of a record."""
     text = "".join(traceback.format_exception(error))
@@ -92,8 +105,10 @@ def _fail_by_bug(error: Exception) -> Any:
 
 def _leave(status: int) -> None:
     """Exit without the interpreter's tidying up, which costs as much as a small delivery."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
+    with suppress(OSError):
+        sys.stderr.flush()
     os._exit(status)
 
 

@@ -10,6 +10,7 @@ Errors say where a subject is wrong and what is expected, and never repeat it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -22,6 +23,9 @@ Subject = tuple[Identity, ...]
 """The identities of one subject; a row of any of them is the subject's."""
 
 _object = msgspec.json.Decoder(dict[str, str])
+
+_BYTE_ORDER_MARK = "\ufeff"
+"""How some editors have a file of text begin."""
 
 
 def parse_subject(text: str, where: str) -> Subject:
@@ -36,8 +40,9 @@ def parse_subject(text: str, where: str) -> Subject:
 def parse_subjects(lines: Iterable[str], where: str) -> Iterator[Subject]:
     """The subjects of a file's lines; blank ones are passed over. Raises as ``parse_subject``."""
     for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield parse_subject(line.strip(), f"{where}: line {number}")
+        text = line.lstrip(_BYTE_ORDER_MARK).strip()
+        if text:
+            yield parse_subject(text, f"{where}: line {number}")
 
 
 def _pairs(text: str, where: str) -> Iterator[tuple[str, str]]:
@@ -53,6 +58,8 @@ def _members(text: str, where: str) -> Iterator[tuple[str, str]]:
         found: Mapping[str, str] = _object.decode(text)
     except (msgspec.MsgspecError, RecursionError):
         raise UsageError(f"{where}: is no JSON object of texts by their types") from None
+    if len(json.loads(text, object_pairs_hook=list)) != len(found):
+        raise UsageError(f"{where}: names a type twice: give each identity once")
     yield from found.items()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from runners.commands.options import reading
 from runners.commands.runs import AsJson, opened_state, print_table
 
 if TYPE_CHECKING:
@@ -256,7 +257,8 @@ def _of_email(given: str) -> Identity:
     from schemas.dsr import Identity, IdentityType
     from schemas.identities import checked
 
-    text = sys.stdin.readline() if given == STANDARD_INPUT else given
+    with reading("standard input"):
+        text = sys.stdin.readline() if given == STANDARD_INPUT else given
     return checked(Identity(IdentityType.EMAIL, text), "--email")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,8 +47,11 @@ def command(
     subject: Subjects = None,
     subjects: SubjectFile = None,
     mode: Annotated[
-        str, typer.Option("--mode", help="delete rows, or redact what is personal in them.")
-    ] = "delete",
+        str | None,
+        typer.Option(
+            "--mode", help="delete rows (the default), or redact what is personal in them."
+        ),
+    ] = None,
     also: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,7 +94,8 @@ def command(
 ) -> None:
     """Erase subjects from data, dead letters and files beside the lake, with a certificate."""
     from config.settings import load_settings
-    from runners.choose import open_runner, runner_options
+    from runners.file_runner import open_file_runner
+    from runners.options import runner_options
     from runners.erase import open_site, preview_erasure, run_erasure
     from runners.erase_order import ErasureOrder
     from runners.logs import configure_logs
@@ -101,9 +106,19 @@ def command(
     site = open_site(lake, settings, schemas)
     count = shared.worker_count(settings, workers)
     where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    if preview is not None:
+        _check_alone(
+            {
+                "--subject": subject,
+                "--subjects": subjects,
+                "--mode": mode,
+                "--also": also,
+                "--plus-addressing": plus_addressing,
+            }
+        )
     order = ErasureOrder(
-        subjects=_subjects(subject or [], subjects, preview),
-        mode=_mode(mode),
+        subjects=() if preview is not None else read_subjects(subject or [], subjects),
+        mode=_mode(mode or "delete"),
         also=tuple(also or ()),
         plus_addressing=plus_addressing,
         max_match_share=max_match_share,
@@ -115,7 +130,7 @@ def command(
     shared.check_lake(site.store)
     if preview is not None:
         order = _previewed(preview, order, site)
-    with open_runner(where) as opened, recorded_run("erase", settings) as run:
+    with open_file_runner(where) as opened, recorded_run("erase", settings) as run:
         if dry_run:
             _show_preview(preview_erasure(order, site, opened))
             return
@@ -137,37 +152,38 @@ def read_subjects(given: Iterable[str], path: str | None) -> tuple[Subject, ...]
     if path is not None:
         found += _of_file(path)
     if not found:
-        raise UsageError("who is it about? give --subject TYPE=VALUE, or --subjects FILE")
+        raise UsageError(
+            "who is it about? give --subject TYPE=VALUE, or --subjects FILE"
+            if path is None
+            else f"--subjects {path}: names nobody: write one subject a line"
+        )
     return tuple(dict.fromkeys(found))
 
 
-def _subjects(given: list[str], path: str | None, preview: str | None) -> tuple[Subject, ...]:
+def _check_alone(given: Mapping[str, object]) -> None:
+    """Raise ``UsageError`` if anything is given that a preview says."""
     from schemas.errors import UsageError
 
-    if preview is None:
-        return read_subjects(given, path)
-    if given or path is not None:
-        raise UsageError("--preview says whose rows: leave out --subject and --subjects")
-    return ()
+    if told := [option for option, value in given.items() if value]:
+        raise UsageError(
+            f"--preview says whose rows go, and how: leave out {' and '.join(told)}, or look again "
+            "by --dry-run"
+        )
 
 
 def _of_file(path: str) -> list[Subject]:
-    from schemas.errors import InputError
     from schemas.subject_lists import parse_subjects
 
     if path == STANDARD_INPUT:
-        return list(parse_subjects(sys.stdin, "standard input"))
-    try:
-        with Path(path).open(encoding="utf-8") as lines:
-            return list(parse_subjects(lines, path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not in UTF-8: convert it") from None
+        with shared.reading("standard input"):
+            return list(parse_subjects(sys.stdin, "standard input"))
+    with shared.reading(path), Path(path).open(encoding="utf-8") as lines:
+        return list(parse_subjects(lines, path))
 
 
 def _from_input() -> str:
-    return sys.stdin.readline().strip()
+    with shared.reading("standard input"):
+        return sys.stdin.readline().strip()
 
 
 def _mode(name: str) -> ErasureMode:
@@ -225,8 +241,13 @@ def _check_folder(path: Path | None) -> None:
     """Raise ``UsageError`` before anything is done, if there is no place for the certificate."""
     from schemas.errors import UsageError
 
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    if path is None:
+        return
+    # os.path, as it takes a folder that nobody may look into for none
+    if os.path.isdir(path) or not os.path.isdir(path.parent):  # noqa: PTH112
         raise UsageError(f"--certificate {path}: name a file in a folder that is there")
+    if not os.access(path if os.path.exists(path) else path.parent, os.W_OK):  # noqa: PTH110
+        raise UsageError(f"--certificate {path}: cannot be written: check the permissions")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Gather a subject's rows in one archive.", invoke_without_command=True)
 
-LONGEST_KEPT = timedelta(days=3650)
+LONGEST_KEPT_DAYS = 3650
 
 Out = Annotated[
     str | None, typer.Option("--out", help="Where archives go: a folder or s3://BUCKET/PREFIX.")
@@ -136,12 +136,7 @@ def _format(name: str) -> ExportFormat:
 
 
 def _expires(text: str) -> timedelta:
-    from schemas.errors import UsageError
-
-    seconds = shared.parse_duration("--expires", text) or 0
-    if seconds > LONGEST_KEPT.total_seconds():
-        raise UsageError(f"--expires {text!r}: at most {LONGEST_KEPT.days}d")
-    return timedelta(seconds=seconds)
+    return timedelta(seconds=shared.parse_duration("--expires", text, LONGEST_KEPT_DAYS) or 0)
 
 
 def _encryption(keys: tuple[str, ...], passphrase_file: Path | None) -> Encryption:
@@ -156,19 +151,15 @@ def _encryption(keys: tuple[str, ...], passphrase_file: Path | None) -> Encrypti
 
 
 def _first_line(path: Path) -> str:
-    from schemas.errors import InputError
-
     if str(path) == STANDARD_INPUT:
-        return (
-            getpass("passphrase: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-        )
-    try:
-        with path.open(encoding="utf-8") as lines:
-            return lines.readline().rstrip("\r\n")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not in UTF-8: convert it") from None
+        with shared.reading("standard input"):
+            return (
+                getpass("passphrase: ")
+                if sys.stdin.isatty()
+                else sys.stdin.readline().rstrip("\r\n")
+            )
+    with shared.reading(str(path)), path.open(encoding="utf-8") as lines:
+        return lines.readline().rstrip("\r\n")
 
 
 def _tell_audit_log(done: ExportDone) -> None:

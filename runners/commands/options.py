@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from schemas.errors import UsageError
+from schemas.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from beam_pipelines.deliver import Rules
@@ -70,6 +72,10 @@ MaxErrorRate = Annotated[
         "--max-error-rate", min=0, max=1, help="Exit with 3 above this share of dead letters."
     ),
 ]
+
+
+LONGEST_DAYS = 36_500
+"""Lengths of time are of a century at most, as no calendar goes on for ever."""
 
 
 @dataclass(frozen=True)
@@ -172,15 +178,29 @@ def worker_count(settings: Settings, workers: int | None) -> int:
     return workers or settings.delivery.workers or os.cpu_count() or 1
 
 
-def parse_duration(option: str, text: str | None) -> int | None:
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Text is read from a file, or from standard input. Raises ``InputError``, naming it."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{name}: is not in UTF-8: convert it") from None
+
+
+def parse_duration(option: str, text: str | None, most_days: int = LONGEST_DAYS) -> int | None:
     """``90s``, ``15m``, ``6h``, ``1d`` in seconds. Raises ``UsageError``."""
     if text is None:
         return None
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.isdecimal() or int(number) == 0:
+    found = re.fullmatch(r"0*([1-9][0-9]{0,11})([smhd])", text)
+    if found is None:
         raise UsageError(f"{option} {text!r}: write a length of time as 90s, 15m, 6h or 1d")
-    return int(number) * units[unit]
+    seconds = int(found[1]) * units[found[2]]
+    if seconds > most_days * units["d"]:
+        raise UsageError(f"{option} {text!r}: at most {most_days}d")
+    return seconds
 
 
 def parse_seconds(option: str, text: str) -> float:

@@ -25,7 +25,14 @@ SENSELESS: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown mode": ((SOMEBODY, "--mode=forget"), "--mode 'forget': choose delete or redact"),
     "no length of time": ((SOMEBODY, "--suppress-for=ever"), "--suppress-for 'ever'"),
     "an unknown policy": ((SOMEBODY, "--old-versions=hide"), "--old-versions 'hide'"),
-    "two kinds of asking": ((SOMEBODY, "--preview=1"), "--preview says whose rows"),
+    "two kinds of asking": ((SOMEBODY, "--preview=1"), "--preview says .* leave out --subject,"),
+    "a preview in another way": (
+        ("--preview=1", "--mode=redact", "--also=a.csv", "--plus-addressing"),
+        "leave out --mode and --also and --plus-addressing",
+    ),
+    "a time that never ends": ((SOMEBODY, "--suppress-for=9999999d"), "'9999999d': at most"),
+    "a wait that never ends": ((SOMEBODY, "--wait=99999999999d"), "'99999999999d': at most"),
+    "a list of nobody": (("--subjects=/dev/null",), "--subjects /dev/null: names nobody"),
     "a preview that is not there": (("--preview=none",), "the lake has none of the id 'none'"),
     "a preview elsewhere": (("--preview=../log/1",), "give the id that --dry-run has printed"),
     "a file that is not there": (("--subjects=nowhere.txt",), "nowhere.txt: cannot be read"),
@@ -71,6 +78,21 @@ def test_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes(b"email=\xff@example.com")
     with pytest.raises(LetheError, match="list: is not in UTF-8"):
         read_subjects([], "list")
+
+
+def test_input_that_is_no_text_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    latin = io.TextIOWrapper(io.BytesIO(b"email=\xff@example.com"), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", latin)
+    with pytest.raises(LetheError, match="standard input: is not in UTF-8"):
+        read_subjects(["-"], None)
+
+
+def test_certificate_that_nobody_may_write_is_refused_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(UsageError, match=r"c\.json: cannot be written"):
+        run("--lake", str(tmp_path / "lake"), SOMEBODY, "--certificate=c.json")
 
 
 def test_share_may_be_reached_and_not_exceeded() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from pathlib import Path
 
@@ -85,3 +86,16 @@ def test_a_mistake_of_ours_is_shown_by_its_place_and_without_its_message(
     said = capsys.readouterr().err
     assert (left, "jane" in said, "error: ValueError" in said) == ([1], False, True)
     assert f'File "{Path(__file__)}"' in said
+
+
+def test_output_that_has_no_room_is_no_mistake_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(cli, "configure_logs", lambda: None)
+    monkeypatch.setattr(cli, "_leave", left.append)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(cli, "build_app", lambda _: fail(full))
+    cli.main()
+    said = capsys.readouterr().err
+    assert (left, said) == ([1], "error: the output: No space left on device: free some room\n")

@@ -17,7 +17,9 @@ def test_a_length_of_time_is_a_number_and_a_unit(text: str, seconds: int) -> Non
     assert parse_duration("--every", text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "5", "5w", "-5s", "0s", "1.5h", "5 s", "²s"])
+@pytest.mark.parametrize(
+    "text", ["", "s", "5", "5w", "-5s", "0s", "1.5h", "5 s", "²s", "٣d", "36501d", "9" * 5000 + "s"]
+)
 def test_another_length_of_time_is_refused_by_its_option(text: str) -> None:
     with pytest.raises(UsageError, match="--every"):
         parse_duration("--every", text)

@@ -32,6 +32,10 @@ def test_file_has_a_subject_a_line() -> None:
     assert list(parse_subjects(lines, "list.txt")) == [(EMAIL,), (CUSTOMER,)]
 
 
+def test_mark_of_byte_order_is_passed_over() -> None:
+    assert list(parse_subjects(["\ufeffemail=ana@example.com\r\n"], "list.txt")) == [(EMAIL,)]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -43,6 +47,7 @@ def test_file_has_a_subject_a_line() -> None:
         "email:sha256=secret",
         "email=secret@example.com,email=secret@example.org",
         '{"email": 7, "x": "secret"}',
+        '{"email": "secret@example.com", "email": "secret@example.org"}',
         '{"email": "secret',
         "{}",
     ],
