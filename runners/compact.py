@@ -13,6 +13,7 @@ from runners.choose import PipelineRunner
 from runners.erase_late import LateRows
 from runners.portions import portions
 from schemas.registry import Registry
+from stores.index_sweep import sweep_indexes
 from stores.lake_files import lake_files
 from stores.log import Commit, DeliveryLog, Positions, new_run_id
 from stores.objects.port import ObjectStore
@@ -71,6 +72,7 @@ def run_compaction(compaction: Compaction, runner: PipelineRunner) -> Compaction
     for some in portions(merges, lambda merge: merge.size, PASS_BYTES):
         report = _pass(compaction, log, known, some, runner, report)
     late.cleanse(log.cleanliness_since(known))
+    sweep_indexes(compaction.store, log, datetime.now(UTC))
     return replace(report, seconds=round(time.monotonic() - began, 3))
 
 

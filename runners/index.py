@@ -12,8 +12,10 @@ import numpy as np
 from beam_pipelines.index import index
 from runners.alive import alive_run
 from runners.choose import PipelineRunner
+from runners.erase_late import LateRows
 from schemas.erasure import FileKind
 from schemas.registry import Registry
+from stores.index_sweep import sweep_indexes
 from stores.lake_files import LakeFile, lake_files
 from stores.log import DeliveryLog, new_run_id
 from stores.objects.port import ObjectStore
@@ -61,6 +63,8 @@ def run_indexing(indexing: Indexing, runner: PipelineRunner) -> IndexReport:
     log = DeliveryLog(indexing.store)
     indexing.store.check_writable()
     log.recover()
+    late = LateRows(indexing.store, indexing.key, indexing.registry)
+    late.cleanse(log.positions())
     number = log.last_number()
     files = [file for file in lake_files(indexing.store, log) if _can_have_one(file, indexing)]
     wanting = _wanting(indexing, files)
@@ -68,6 +72,7 @@ def run_indexing(indexing: Indexing, runner: PipelineRunner) -> IndexReport:
     for start in range(0, len(wanting), PASS_FILES):
         some = wanting[start : start + PASS_FILES]
         report = _pass(indexing, log, number, some, runner, report)
+    sweep_indexes(indexing.store, log, datetime.now(UTC))
     return replace(report, seconds=round(time.monotonic() - began, 3))
 
 

@@ -238,8 +238,15 @@ class DeliveryLog:
 
     def rounds_under_way(self) -> set[str]:
         """The ids of open runs that will end by themselves: of all but those without end."""
+        return {run.run_id for run in self._rounds()}
+
+    def oldest_beginning(self) -> int | None:
+        """The commit that the oldest of these rounds began from; None if none is under way."""
+        return min((run.last_commit for run in self._rounds()), default=None)
+
+    def _rounds(self) -> Iterator[Run]:
         markers = (self._marker(info.key) for info in list(self._store.list(RUNS)))
-        return {run.run_id for run in markers if run is not None and run.kind != STREAM}
+        return (run for run in markers if run is not None and run.kind != STREAM)
 
     def is_open(self, run: Run) -> bool:
         """Whether a run has a marker, and nobody has begun to end it."""

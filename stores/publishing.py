@@ -13,7 +13,7 @@ another tool has put there meanwhile stays. It is no error: the entry's *conflic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -44,16 +44,16 @@ class Publisher:
         read = {file.path: file.etag for file in commit.erased}
         gone = self._superseded(commit)
         staged = [file.staged for file in commit.files]
-        self._publish_new(commit, commit.indexes, gone)
+        self._publish_indexes(commit.indexes)
         self._publish_new(commit, [one for one in staged if one.key not in read], gone)
         self._replace_all([one for one in staged if one.key in read and one.key not in gone], read)
         self._remove_all([path for path in commit.removed if path not in gone], read)
 
     def publish_staged(self, commit: Commit, tokens: Set[str]) -> None:
         """Make visible what an entry brings of what is staged still, by its tokens."""
-        for staged in (commit.indexes, [file.staged for file in commit.files]):
-            if left := [one for one in staged if one.token in tokens]:
-                self._publish_new(commit, left, self._superseded(commit))
+        self._publish_indexes([one for one in commit.indexes if one.token in tokens])
+        if left := [file.staged for file in commit.files if file.staged.token in tokens]:
+            self._publish_new(commit, left, self._superseded(commit))
 
     def conflicts(self, commit: Commit) -> tuple[str, ...]:
         """Paths that an erasure could not replace or remove, as others had changed the file.
@@ -67,6 +67,21 @@ class Publisher:
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             done = pool.map(lambda path: self._is_done(path, staged.get(path), commit), paths)
             return tuple(path for path, is_done in zip(paths, done, strict=True) if not is_done)
+
+    def _publish_indexes(self, containers: Iterable[StagedObject]) -> None:
+        """Publish containers of subject indexes; of one that is gone the files are read.
+
+        A sweep removes what no file has its index in any more, also where it was published before.
+        """
+        left = {one.key: one for one in containers}
+        while left:
+            try:
+                self._store.publish(left.values())
+            except ObjectMissing as missing:
+                if left.pop(missing.details.get("key", ""), None) is None:
+                    raise
+            else:
+                return
 
     def _publish_new(self, commit: Commit, staged: Sequence[StagedObject], gone: Set[str]) -> None:
         """Publish files of new names, less those that turn out to be another entry's meanwhile."""
