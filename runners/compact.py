@@ -15,6 +15,7 @@ from runners.portions import portions
 from schemas.registry import Registry
 from stores.index_sweep import sweep_indexes
 from stores.lake_files import lake_files
+from stores.lake_key import claim_key
 from stores.log import Commit, DeliveryLog, Positions, new_run_id
 from stores.objects.port import ObjectStore
 from transforms.compact import CompactionRules, Merge, plan_merges
@@ -61,6 +62,7 @@ def run_compaction(compaction: Compaction, runner: PipelineRunner) -> Compaction
     began = time.monotonic()
     log = DeliveryLog(compaction.store)
     compaction.store.check_writable()
+    claim_key(compaction.store, compaction.key.fingerprint)
     log.recover()
     late = LateRows(compaction.store, compaction.key, compaction.registry)
     late.cleanse(log.positions())

@@ -26,6 +26,7 @@ from runners.progress import shown_progress
 from runners.report import Report
 from schemas.errors import LetheError, StoreError
 from stores.inputs import InputOpener
+from stores.lake_key import claim_key
 from stores.log import Commit, DeliveryLog, Owner, Positions, Run, new_run_id
 from stores.objects.local import LocalObjectStore
 from stores.objects.port import ObjectStore
@@ -86,8 +87,9 @@ def run_round(delivery: Delivery, runner: PipelineRunner, console: Console) -> R
 
 
 def prepare_lake(log: DeliveryLog, delivery: Delivery) -> None:
-    """Prove that the lake can be written to, and finish or clear what earlier runs left."""
+    """Prove that the lake can be written to with this key; finish or clear what runs left."""
     delivery.store.check_writable()
+    claim_key(delivery.store, delivery.rules.scrub_key.fingerprint)
     # Found before the runs are looked at: whoever has a folder by now has left a marker before.
     folders = list(_work_root(delivery).glob(_work_name(delivery, "*")))
     recovery = log.recover()

@@ -37,6 +37,7 @@ from stores.enrichment import open_area
 from stores.enrichment.area import WorkArea
 from stores.enrichment.client import ApiSettings
 from stores.inputs import FoundFile, InputOpener
+from stores.lake_key import check_key
 from stores.log import DeliveryLog
 from stores.objects import S3Settings, open_store
 from stores.parameters import ParameterStore
@@ -113,8 +114,10 @@ def suppressed_by(
 ) -> SuppressedContacts:
     """Those whom a lake suppresses now. Raises ``LetheError`` if it or its key cannot be had."""
     store = open_store(lake, s3)
+    key = ScrubKey.of(parameters)
+    check_key(store, key.fingerprint)
     known = DeliveryLog(store).positions()
-    return SuppressedContacts(store, SubjectRules(ScrubKey.of(parameters), known.suppressions))
+    return SuppressedContacts(store, SubjectRules(key, known.suppressions))
 
 
 def check_output(request: EnrichmentRequest) -> None:

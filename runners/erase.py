@@ -38,8 +38,9 @@ from stores.erasures import (
     keep_record,
     sweep_records,
 )
+from stores.lake_key import check_key
 from stores.log import Owner
-from stores.previews import Previewed, drop_previews, keep_preview, seal
+from stores.previews import Previewed, drop_previews, keep_preview, sealed
 
 RECORDS_KEPT = timedelta(days=30)
 """How long an erasure that was killed can be gone on with under its own id."""
@@ -75,12 +76,12 @@ def preview_erasure(order: ErasureOrder, site: ErasureSite, runner: PipelineRunn
 
     Nothing else is changed. Raises ``LetheError``.
     """
+    check_key(site.store, site.scrub_key.fingerprint)
     preview_id = new_id()
     counted = ErasureWork(order, site, runner, preview_id).count()
-    content = Previewed(order.identities, order.plus_addressing, order.also)
-    sealed = seal(site.seals, preview_id, content)
-    subjects, now = len(order.subjects), site.clock()
-    preview = preview_of(counted, preview_id, order.mode, subjects, now, sealed)
+    content = Previewed(order.identities, site.store.uri, order.plus_addressing, order.also)
+    preview = preview_of(counted, preview_id, order.mode, len(order.subjects), site.clock())
+    preview = sealed(site.seals, preview, content)
     keep_preview(site.store, preview)
     return preview
 
@@ -92,6 +93,7 @@ def run_erasure(order: ErasureOrder, site: ErasureSite, runner: PipelineRunner) 
     then stays done, and the same order goes on from there.
     """
     began = time.monotonic()
+    check_key(site.store, site.scrub_key.fingerprint)
     record, is_new = _record(order, site)
     work = ErasureWork(order, site, runner, record.id)
     told = work.check_share() if is_new else ""

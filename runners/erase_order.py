@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from schemas.dsr import Identity
 from schemas.erasure import ErasureMode, Preview
+from schemas.errors import UsageError
 from schemas.registry import Registry, load_registry
 from schemas.subject_lists import Subject
 from stores.audit_keys import AuditKeys, audit_keys
 from stores.objects import S3Settings, open_store
 from stores.objects.port import ObjectStore
 from stores.parameters import open_parameters
-from stores.previews import unseal
+from stores.previews import unsealed
 from stores.subjects import Subjects
 from transforms.scrub import ScrubKey
 from transforms.subject_hashes import SubjectHasher
@@ -88,12 +89,20 @@ def open_site(lake: str, settings: Settings, schemas: Path | None = None) -> Era
 
 
 def approved(preview: Preview, site: ErasureSite) -> ErasureOrder:
-    """The order to do what a preview showed. Raises ``SealBroken`` if it cannot be opened."""
-    sealed = unseal(site.seals, preview)
+    """The order to do what a preview showed.
+
+    Raises ``SealBroken`` if it cannot be opened, and ``UsageError`` if it showed another lake.
+    """
+    content = unsealed(site.seals, preview)
+    if content.lake != site.store.uri:
+        raise UsageError(
+            f"--preview: {preview.id} was made in {content.lake}, and not here: nobody has seen "
+            "what would go: look by --dry-run"
+        )
     return ErasureOrder(
-        subjects=tuple((one,) for one in sealed.identities),
+        subjects=tuple((one,) for one in content.identities),
         mode=preview.mode,
-        also=sealed.also,
-        plus_addressing=sealed.plus_addressing,
+        also=content.also,
+        plus_addressing=content.plus_addressing,
         preview=preview,
     )

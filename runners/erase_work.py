@@ -22,6 +22,7 @@ from schemas.dsr import IdentityFormat
 from schemas.erasure import Certificate, Suppressed
 from stores.erasure_certificates import signed
 from stores.erasures import ErasureRecord
+from stores.lake_key import claim_key
 from stores.log import SUPPRESS, DeliveryLog, new_run_id
 from stores.log_entries import bare_entry
 from stores.suppression import load_suppressions, save_suppressions
@@ -87,6 +88,7 @@ class ErasureWork:
         for sweep in self._sweeps:
             sweep.place.store.check_writable()
             sweep.place.log.recover()
+        claim_key(lake, self._site.scrub_key.fingerprint)
         self._suppress()
         under_way = DeliveryLog(lake).rounds_under_way()
         for sweep in self._sweeps:

@@ -19,6 +19,7 @@ from schemas.dsr import Identity
 from schemas.errors import LakeError
 from stores.exports import parts_prefix, remove_parts
 from stores.lake_files import LakeFile, lake_files
+from stores.lake_key import check_key
 from stores.log import DeliveryLog
 from stores.log_entries import REPLACING
 from stores.objects.port import ObjectStore
@@ -54,6 +55,7 @@ def gather(
 
     Raises ``LakeError`` if erasures and compactions never leave the lake alone for long enough.
     """
+    check_key(site.store, site.scrub_key.fingerprint)
     wanted = Wanted(site.scrub_key, site.registry, identities, plus_addressing)
     log = DeliveryLog(site.store)
     for _ in range(_ATTEMPTS):

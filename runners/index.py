@@ -17,6 +17,7 @@ from schemas.erasure import FileKind
 from schemas.registry import Registry
 from stores.index_sweep import sweep_indexes
 from stores.lake_files import LakeFile, lake_files
+from stores.lake_key import claim_key
 from stores.log import DeliveryLog, new_run_id
 from stores.objects.port import ObjectStore
 from stores.subject_index import IndexStamp, Probes, may_hold
@@ -62,6 +63,7 @@ def run_indexing(indexing: Indexing, runner: PipelineRunner) -> IndexReport:
     began = time.monotonic()
     log = DeliveryLog(indexing.store)
     indexing.store.check_writable()
+    claim_key(indexing.store, indexing.key.fingerprint)
     log.recover()
     late = LateRows(indexing.store, indexing.key, indexing.registry)
     late.cleanse(log.positions())

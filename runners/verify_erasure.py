@@ -21,6 +21,7 @@ from schemas.erasure import Certificate, ErasedFile, Suppressed
 from schemas.errors import ObjectChanged, ObjectMissing
 from stores.erasure_certificates import CertificateBroken
 from stores.lake_files import LakeFile
+from stores.lake_key import check_key
 from stores.log import DeliveryLog
 from stores.objects import split_uri
 from stores.objects.port import ObjectStore
@@ -47,6 +48,7 @@ def verify_erasure(certificate: Certificate, site: ErasureSite, runner: Pipeline
 
     Raises ``CertificateBroken``, which names what does not hold.
     """
+    check_key(site.store, site.scrub_key.fingerprint)
     place = Place(site.store)
     _check_log(certificate, place)
     files = {file.path: file for file in place.files()}

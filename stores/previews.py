@@ -1,13 +1,15 @@
 """Previews of erasures, kept in the lake until they are run, or expire after some days.
 
 A preview names files and counts in plain. Who its subjects are is sealed with the keys by which
-data subject requests are sealed (``stores.subjects``), so that only Lethe can run it.
+data subject requests are sealed (``stores.subjects``), so that only Lethe can run it; and so is
+what somebody saw and approved by running it: which lake, how, and until when.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -25,26 +27,43 @@ KEPT_FOR = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Previewed:
-    """What of a preview is sealed."""
+    """What of a preview is sealed. ``lake`` is where it was made."""
 
     identities: tuple[Identity, ...]
+    lake: str
     plus_addressing: bool = False
     also: tuple[str, ...] = ()
 
 
-def seal(subjects: Subjects, preview_id: str, content: Previewed) -> bytes:
-    """The content, encrypted for this preview."""
-    extensions = {"plus_addressing": content.plus_addressing, "also": list(content.also)}
-    return subjects.seal(preview_id, Particulars(content.identities, extensions))
+def sealed(subjects: Subjects, preview: Preview, content: Previewed) -> Preview:
+    """The preview with this content, encrypted."""
+    extensions = {
+        "plus_addressing": content.plus_addressing,
+        "also": list(content.also),
+        "lake": content.lake,
+        "approves": _approved_by(preview),
+    }
+    particulars = Particulars(content.identities, extensions)
+    return replace(preview, sealed=subjects.seal(preview.id, particulars))
 
 
-def unseal(subjects: Subjects, preview: Preview) -> Previewed:
-    """What was sealed. Raises ``SealBroken``."""
+def unsealed(subjects: Subjects, preview: Preview) -> Previewed:
+    """What was sealed. Raises ``SealBroken``, also if what stands beside the seal was changed."""
     found = subjects.open(preview.id, preview.sealed)
     extensions = found.extensions
+    if extensions.get("approves") != _approved_by(preview):
+        raise SealBroken(f"preview {preview.id}: was changed since: look again by --dry-run")
     return Previewed(
-        found.identities, bool(extensions["plus_addressing"]), tuple(extensions["also"])
+        found.identities,
+        str(extensions["lake"]),
+        bool(extensions["plus_addressing"]),
+        tuple(extensions["also"]),
     )
+
+
+def _approved_by(preview: Preview) -> str:
+    """What of the part in plain decides what is done."""
+    return f"{preview.mode} until {preview.expires_at.isoformat()}"
 
 
 def keep_preview(store: ObjectStore, preview: Preview) -> None:
@@ -73,11 +92,11 @@ def drop_previews(
 ) -> int:
     """Remove the previews of any of these identities, and all that have expired; how many.
 
-    One whose seal does not open any more is removed, too: nobody can run it.
+    One that is damaged, or whose seal does not open, is removed, too: nobody can run it.
     """
     dropped = 0
     for key, preview in list(_previews(store)):
-        if preview.expires_at <= now or _is_of(preview, subjects, identities):
+        if preview is None or preview.expires_at <= now or _is_of(preview, subjects, identities):
             store.delete(key)
             dropped += 1
     return dropped
@@ -85,22 +104,28 @@ def drop_previews(
 
 def _is_of(preview: Preview, subjects: Subjects, identities: frozenset[Identity]) -> bool:
     try:
-        sealed = unseal(subjects, preview)
+        content = unsealed(subjects, preview)
     except SealBroken:
         return True
     hashes = set(subjects.hashes_of(identities))
-    return not hashes.isdisjoint(subjects.hashes_of(sealed.identities))
+    return not hashes.isdisjoint(subjects.hashes_of(content.identities))
 
 
-def _previews(store: ObjectStore) -> Iterator[tuple[str, Preview]]:
-    for info in store.list(PREVIEWS):
-        yield info.key, _decode(info.key, store.read(info.key))
+def _previews(store: ObjectStore) -> Iterator[tuple[str, Preview | None]]:
+    """Those there are, by their keys; None for what is damaged."""
+    for info in list(store.list(PREVIEWS)):
+        with suppress(ObjectMissing):  # another erasure was first
+            content = store.read(info.key)
+            try:
+                yield info.key, _decode(info.key, content)
+            except LakeError:
+                yield info.key, None
 
 
 def _decode(key: str, content: bytes) -> Preview:
     try:
         return msgspec.json.decode(content, type=Preview)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         raise LakeError(f"{key}: is no preview: remove it") from None
 
 
