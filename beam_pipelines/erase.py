@@ -10,50 +10,17 @@ from typing import Any
 
 import apache_beam as beam
 
-from schemas.erasure import ErasureMode
 from stores.lake_files import LakeFile
-from transforms.erasure.second_look import SecondLook
-from transforms.erasure.stages import (
-    CountMatches,
-    FindingsObject,
-    KeepFindings,
-    LookAgain,
-    RewriteFiles,
-    Sought,
-)
+from transforms.erasure.stages import EachFile, FindingsObject, KeepFindings
+from transforms.erasure.work import FileWork
 
 
-def find_subjects(
-    pipeline: beam.Pipeline, files: Sequence[LakeFile], sought: Sought, into: FindingsObject
+def each_file(
+    pipeline: beam.Pipeline, files: Sequence[LakeFile], work: FileWork, into: FindingsObject
 ) -> None:
-    """Count the subjects' rows in each file."""
-    counted = spread(pipeline, files) | "CountMatches" >> beam.ParDo(
-        CountMatches(into.store, sought)
-    )
-    keep(counted, into)
-
-
-def rewrite_files(
-    pipeline: beam.Pipeline,
-    files: Sequence[LakeFile],
-    sought: Sought,
-    mode: ErasureMode,
-    run_id: str,
-    into: FindingsObject,
-) -> None:
-    """Stage each file without the subjects' rows, or with these redacted."""
-    erased = spread(pipeline, files) | "RewriteFiles" >> beam.ParDo(
-        RewriteFiles(into.store, run_id, sought, mode)
-    )
-    keep(erased, into)
-
-
-def look_again(
-    pipeline: beam.Pipeline, files: Sequence[LakeFile], sought: SecondLook, into: FindingsObject
-) -> None:
-    """Look through all files once more, in another way."""
-    seen = spread(pipeline, files) | "LookAgain" >> beam.ParDo(LookAgain(into.store, sought))
-    keep(seen, into)
+    """Do some work with each file, and leave what was found."""
+    found = spread(pipeline, files) | type(work).__name__ >> beam.ParDo(EachFile(into.store, work))
+    keep(found, into)
 
 
 def spread(pipeline: beam.Pipeline, files: Sequence[LakeFile]) -> Any:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from bench.erase_reading import CountedStore, bytes_read, objects_opened
 from config.settings import load_settings
-from runners.choose import RunnerOptions, open_runner
 from runners.erase import ErasureOrder, open_site, preview_erasure
+from runners.file_runner import open_file_runner
+from runners.options import RunnerOptions
 from schemas.subject_lists import parse_subjects
 
 
@@ -24,7 +25,7 @@ def main(lake: str, subjects: Path) -> None:
     site = replace(open_site(lake, load_settings()), store=CountedStore(lake))
     with subjects.open(encoding="utf-8") as lines:
         order = ErasureOrder(tuple(parse_subjects(lines, "subjects")))
-    with open_runner(RunnerOptions(workers=1)) as runner:
+    with open_file_runner(RunnerOptions(workers=1)) as runner:
         preview = preview_erasure(order, site, runner)
     found = {
         "all": bytes_read(),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from runners.beam import beam
+from runners.options import RunnerName, RunnerOptions, runner_options
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,12 +15,15 @@ if TYPE_CHECKING:
     from runners.engines.install import Engine
     from runners.engines.jobs import Job
 
-
-class RunnerName(StrEnum):
-    DIRECT = "direct"
-    PRISM = "prism"
-    FLINK = "flink"
-    SPARK = "spark"
+__all__ = [
+    "PipelineRunner",
+    "RunnerName",
+    "RunnerOptions",
+    "flink_runner",
+    "open_runner",
+    "runner_options",
+    "started_job",
+]
 
 
 class PipelineRunner(Protocol):
@@ -33,36 +35,6 @@ class PipelineRunner(Protocol):
         ``parts`` is how many pieces the work falls into. Raises the ``LetheError`` that a stage
         raised; any other exception is a bug's, or the engine's.
         """
-
-
-@dataclass(frozen=True)
-class RunnerOptions:
-    """Where pipelines run. ``master`` is the cluster's, ``worker_pool`` that beside its workers.
-
-    ``workers`` is the number of processes of the direct runner, and Flink's parallelism.
-    """
-
-    name: RunnerName = RunnerName.DIRECT
-    workers: int = 1
-    master: str | None = None
-    worker_pool: str | None = None
-
-
-def runner_options(
-    name: str, workers: int, flink: str | None, spark: str | None, worker_pool: str | None
-) -> RunnerOptions:
-    """The options as they were given. Raises ``UsageError`` naming what is wrong or missing."""
-    if name not in set(RunnerName):
-        raise UsageError(f"--runner {name!r}: choose {', '.join(RunnerName)}")
-    masters = {RunnerName.FLINK: flink, RunnerName.SPARK: spark}
-    for engine, master in masters.items():
-        if master is not None and name != engine:
-            raise UsageError(f"--{engine}-master is for --runner {engine}")
-    if name in masters and masters[RunnerName(name)] is None:
-        raise UsageError(f"--runner {name} needs --{name}-master")
-    if worker_pool is not None and name not in masters:
-        raise UsageError("--worker-pool is for --runner flink and spark")
-    return RunnerOptions(RunnerName(name), workers, masters.get(RunnerName(name)), worker_pool)
 
 
 @contextmanager

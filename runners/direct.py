@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import ExternalEnvironment
 
+from runners.forked import how_it_ended
 from runners.memory import keep_freed_memory
 from runners.results import counters_of, stage_error
 from runners.workers import WorkerForks
@@ -81,11 +82,5 @@ class DirectRunner:
 
 def _worker_died(status: int) -> None:
     """Nothing of the run can go on; the next one finishes it or clears what it staged."""
-    how = f"signal {-status}" if status < 0 else f"status {status}"
-    print(
-        f"error: a worker process ended by {how} (out of memory?): run again, with fewer "
-        "--workers if memory is short; that finishes or clears what this run left",
-        file=sys.stderr,
-        flush=True,
-    )
+    print(f"error: {how_it_ended(status)}", file=sys.stderr, flush=True)
     os._exit(1)

@@ -9,7 +9,7 @@ same subjects, or the same id. Who starts it::
 
     order = ErasureOrder((parse_subject("email=ana@example.com", "subject"),))
     site = open_site("s3://bucket/lake", settings)
-    with open_runner(RunnerOptions(workers=2)) as runner:        # before any thread is started
+    with open_file_runner(RunnerOptions(workers=2)) as runner:   # before any thread is started
         done = run_erasure(order, site, runner)
         ...                                                      # tell the audit log
         close_erasure(site, done)
@@ -24,10 +24,10 @@ import uuid
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from runners.choose import PipelineRunner
 from runners.erase_order import ErasureOrder, ErasureSite, approved, open_site
 from runners.erase_preview import preview_of
 from runners.erase_work import ErasureWork
+from runners.file_runner import FileRunner
 from schemas.erasure import Certificate, Preview
 from stores.erasure_certificates import certificate_key, encode_certificate
 from stores.erasures import (
@@ -71,7 +71,7 @@ class ErasureDone:
         return not self.certificate.unreachable and not self.certificate.open_runs
 
 
-def preview_erasure(order: ErasureOrder, site: ErasureSite, runner: PipelineRunner) -> Preview:
+def preview_erasure(order: ErasureOrder, site: ErasureSite, runner: FileRunner) -> Preview:
     """Count what the erasure would do, and keep that in the lake for some days.
 
     Nothing else is changed. Raises ``LetheError``.
@@ -86,7 +86,7 @@ def preview_erasure(order: ErasureOrder, site: ErasureSite, runner: PipelineRunn
     return preview
 
 
-def run_erasure(order: ErasureOrder, site: ErasureSite, runner: PipelineRunner) -> ErasureDone:
+def run_erasure(order: ErasureOrder, site: ErasureSite, runner: FileRunner) -> ErasureDone:
     """Erase the subjects, and certify it. The certificate is kept in the lake.
 
     Raises ``MatchShareExceeded`` before anything is changed, and ``LetheError``; what was done by

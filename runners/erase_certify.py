@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from beam_pipelines.erase import look_again
-from runners.choose import PipelineRunner
 from runners.erase_places import Place
+from runners.file_runner import FileRunner
 from schemas.erasure import ErasedFile
 from schemas.errors import LakeError
-from stores.erasures import findings_key
 from stores.lake_files import LakeFile
 from transforms.erasure.second_look import SecondLook, Seen
-from transforms.erasure.stages import FindingsObject
+from transforms.erasure.work import LookAgain
 
 
 class NotErased(LakeError):
@@ -68,15 +66,13 @@ def verdict_on(
     erased: Sequence[ErasedFile],
     sought: SecondLook,
     erasure_id: str,
-    runner: PipelineRunner,
+    runner: FileRunner,
 ) -> Verdict:
     """Look at all files of a place once more."""
     files = list(place.files())
     if not files:
         return Verdict()
-    into = FindingsObject(place.store, findings_key(erasure_id, "again"))
-    runner.run(lambda pipeline: look_again(pipeline, files, sought, into), len(files))
-    found = into.take()
+    found = runner.each(files, LookAgain(sought), place.store, erasure_id)
     rows = {seen.path: seen for seen in found.seen}
     expected = list(_still_there(erased, files))
     return Verdict(

@@ -13,19 +13,17 @@ from datetime import UTC, datetime
 
 import structlog
 
-from beam_pipelines.erase import find_subjects, rewrite_files
 from runners.alive import alive_run
-from runners.choose import PipelineRunner
 from runners.erase_places import Place
+from runners.file_runner import FileRunner
 from runners.portions import portions
 from schemas.erasure import ErasureMode, FileMatch
-from stores.erasures import findings_key
 from stores.lake_files import LakeFile
 from stores.log import ERASE, Commit, DeliveryLog, FilesTaken, Run, new_run_id
 from stores.log_entries import bare_entry
 from stores.subject_index import Probes, may_hold
 from transforms.erasure.files import Erased
-from transforms.erasure.stages import Findings, FindingsObject, Sought
+from transforms.erasure.work import CountMatches, FileWork, Findings, RewriteFiles, Sought
 
 PASS_BYTES = 16 * 1024**3
 """Bytes of files that one commit replaces: what is staged takes as much room again."""
@@ -56,7 +54,7 @@ class Sweep:
     nobody could look, and why not.
     """
 
-    def __init__(self, place: Place, task: Task, runner: PipelineRunner) -> None:
+    def __init__(self, place: Place, task: Task, runner: FileRunner) -> None:
         self.place = place
         self.unread: dict[str, str] = {}
         self.rows = 0
@@ -136,12 +134,7 @@ class Sweep:
         return may_hold(self.place.store, files, self._task.probes)
 
     def _counted(self, files: Sequence[LakeFile]) -> Findings:
-        if not files:
-            return Findings()
-        into = self._into("count")
-        sought = self._task.sought
-        self._runner.run(lambda p: find_subjects(p, files, sought, into), len(files))
-        return into.take()
+        return self._each(files, CountMatches(self._task.sought)) if files else Findings()
 
     def _pass(self, number: int, files: Sequence[LakeFile]) -> bool:
         """Rewrite some files, and put all in place that nobody else has taken meanwhile.
@@ -149,13 +142,9 @@ class Sweep:
         Whether there is a reason to look again: something was replaced, taken, or gone.
         """
         run = self._log.begin(new_run_id(datetime.now(UTC)), number)
-        task, into = self._task, self._into(run.run_id)
+        task = self._task
         with alive_run(self._log, run):
-            self._runner.run(
-                lambda p: rewrite_files(p, files, task.sought, task.mode, run.run_id, into),
-                len(files),
-            )
-            found = into.take()
+            found = self._each(files, RewriteFiles(run.run_id, task.sought, task.mode))
             commit = commit_erased(self._log, run, found.erased, task.erasure_id)
         _log.info("went through files", files=len(files), replaced=len(found.erased))
         replaced = self._replaced(commit)
@@ -179,8 +168,8 @@ class Sweep:
             if file.path not in dirty:
                 self._clean.add((file.path, file.info.etag))
 
-    def _into(self, name: str) -> FindingsObject:
-        return FindingsObject(self.place.store, findings_key(self._task.erasure_id, name))
+    def _each(self, files: Sequence[LakeFile], work: FileWork) -> Findings:
+        return self._runner.each(files, work, self.place.store, self._task.erasure_id)
 
 
 def commit_erased(

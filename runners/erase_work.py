@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import structlog
 
 from runners.alive import alive_run
-from runners.choose import PipelineRunner
 from runners.erase_certify import NotErased, Verdict, erased_in, verdict_on
 from runners.erase_late import LateRows
 from runners.erase_order import ErasureOrder, ErasureSite
@@ -18,6 +17,7 @@ from runners.erase_passes import Sweep, Task, unread_in
 from runners.erase_places import Place, place_beside
 from runners.erase_preview import Counted, check_share, drift
 from runners.export_erased import RemovedExports, forget_exports, remove_exports
+from runners.file_runner import FileRunner
 from schemas.dsr import IdentityFormat
 from schemas.erasure import Certificate, Suppressed
 from stores.erasure_certificates import signed
@@ -44,7 +44,7 @@ class ErasureWork:
     """One erasure: call the steps in their order. Nothing is changed before ``erase``."""
 
     def __init__(
-        self, order: ErasureOrder, site: ErasureSite, runner: PipelineRunner, erasure_id: str
+        self, order: ErasureOrder, site: ErasureSite, runner: FileRunner, erasure_id: str
     ) -> None:
         self._order = order
         self._site = site

@@ -34,6 +34,7 @@ from runners.erase_order import ErasureOrder, ErasureSite
 from runners.erase_places import place_beside
 from runners.erase_preview import MatchShareExceeded
 from runners.export import ExportDone, ExportOrder, exported, run_export
+from runners.file_runner import FileRunner, by_pipelines
 from schemas.access import Reach
 from schemas.alerts import Alert
 from schemas.audit import AuditDraft
@@ -125,13 +126,17 @@ class LakeJob:
                 self._export(dsr)
 
     @property
+    def _files(self) -> FileRunner:
+        return by_pipelines(self.runner)
+
+    @property
     def _section(self) -> LakeSection:
         return self.desk.section.lake
 
     # --- counting
 
     def _hold(self, dsr: Dsr, reason: str) -> None:
-        made = preview_erasure(self._order([dsr], 1.0), self.site, self.runner)
+        made = preview_erasure(self._order([dsr], 1.0), self.site, self._files)
         preview = LakePreview(made.id, made.matched, made.rows, len(made.files), made.by_type)
         self._tell(dsr, partial(held, job_id=self.job.id, preview=preview, reason=reason))
         self.held += 1
@@ -166,7 +171,7 @@ class LakeJob:
 
     def _erase_together(self, group: Sequence[Dsr], most: float) -> None:
         try:
-            finished = run_erasure(self._order(group, most), self.site, self.runner)
+            finished = run_erasure(self._order(group, most), self.site, self._files)
         except MatchShareExceeded:
             if len(group) > 1:
                 self._erase_halves(group, most)

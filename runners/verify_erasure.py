@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from runners.choose import PipelineRunner
 from runners.erase import ErasureSite, new_id
 from runners.erase_certify import Verdict, erased_in, verdict_on
 from runners.erase_places import Place
+from runners.file_runner import FileRunner
 from schemas.dsr import IdentityFormat, IdentityType
 from schemas.erasure import Certificate, ErasedFile, Suppressed
 from schemas.errors import ObjectChanged, ObjectMissing
@@ -43,7 +43,7 @@ class Verified:
     files: int
 
 
-def verify_erasure(certificate: Certificate, site: ErasureSite, runner: PipelineRunner) -> Verified:
+def verify_erasure(certificate: Certificate, site: ErasureSite, runner: FileRunner) -> Verified:
     """Hold a certificate, whose signature is good, against the lake.
 
     Raises ``CertificateBroken``, which names what does not hold.

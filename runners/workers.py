@@ -13,7 +13,6 @@ whole group to end are left to the parent, which decides when its round is over.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -29,7 +28,7 @@ import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 
-_PR_SET_PDEATHSIG = 1
+from runners.forked import die_with, leave_signals_to_parent
 
 
 class WorkerForks:
@@ -97,9 +96,8 @@ class _Servicer(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
 def _serve_forks(connection: socket.socket, parent: int) -> None:
     """The forking process: fork a worker for each line that comes in. Never returns."""
-    _die_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    die_with(parent)
+    leave_signals_to_parent()
     signal.signal(signal.SIGCHLD, lambda *_: _reap(connection))
     this = os.getpid()
     with connection.makefile("r") as wishes:
@@ -123,7 +121,7 @@ def _reap(connection: socket.socket) -> None:
 
 
 def _run_worker(wish: dict[str, str], parent: int) -> None:
-    _die_with(parent)
+    die_with(parent)
     # Beam prints what a stage raises, values and all; whoever runs the pipeline is told it anyway.
     sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
     status = 1
@@ -132,11 +130,3 @@ def _run_worker(wish: dict[str, str], parent: int) -> None:
         status = 0
     finally:
         os._exit(status)
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux; elsewhere gRPC tells)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before it could be asked
-        os._exit(1)

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runners.choose import PipelineRunner
 from runners.direct import DirectRunner
 from runners.erase import ErasureDone, ErasureOrder, ErasureSite, run_erasure
+from runners.forked_files import ForkedFiles
 from schemas.delivery import Counts, Partition, summary
 from schemas.dsr import Identity, IdentityType
 from schemas.registry import build_record_type, load_registry
@@ -21,6 +21,7 @@ from stores.log import Commit, DataFile, DeliveryLog
 from stores.objects.port import ObjectStore
 from stores.parameters import ParameterStore
 from stores.subjects import Subjects
+from transforms.erasure.work import Findings
 from transforms.scrub import ScrubKey
 
 EMAIL = "ana@acme.example"
@@ -80,15 +81,28 @@ def order(*emails: str, **more: Any) -> ErasureOrder:
     return ErasureOrder(subjects, **given)
 
 
+class OneProcess:
+    """Runs all there is to run in this process: pipelines, and work with files."""
+
+    def __init__(self) -> None:
+        self._pipelines, self._files = DirectRunner(1), ForkedFiles(1)
+
+    def run(self, build: Any, parts: int) -> dict[str, int]:
+        return self._pipelines.run(build, parts)
+
+    def each(self, *given: Any) -> Findings:
+        return self._files.each(*given)
+
+
 @cache
-def runner() -> PipelineRunner:
-    return DirectRunner(1)
+def runner() -> OneProcess:
+    return OneProcess()
 
 
 class Meanwhile:
-    """A runner that lets something happen after its first pipelines, before what they did counts.
+    """A runner that lets something happen after its first work, before what that did counts.
 
-    With ``max_match_share`` 1 the first pipeline of an erasure is the first pass of the lake.
+    With ``max_match_share`` 1 the first work of an erasure is the first pass of the lake.
     """
 
     def __init__(self, *happenings: Callable[[], object]) -> None:
@@ -96,9 +110,17 @@ class Meanwhile:
 
     def run(self, build: Any, parts: int) -> dict[str, int]:
         counters = runner().run(build, parts)
+        self._go_on()
+        return counters
+
+    def each(self, *given: Any) -> Findings:
+        found = runner().each(*given)
+        self._go_on()
+        return found
+
+    def _go_on(self) -> None:
         if self._happenings:
             self._happenings.pop(0)()
-        return counters
 
 
 def erase(store: ObjectStore, *emails: str, by: Any = None, **more: Any) -> ErasureDone:

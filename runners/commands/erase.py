@@ -94,11 +94,11 @@ def command(
 ) -> None:
     """Erase subjects from data, dead letters and files beside the lake, with a certificate."""
     from config.settings import load_settings
-    from runners.file_runner import open_file_runner
-    from runners.options import runner_options
     from runners.erase import open_site, preview_erasure, run_erasure
     from runners.erase_order import ErasureOrder
+    from runners.file_runner import open_file_runner
     from runners.logs import configure_logs
+    from runners.options import runner_options
     from runners.runs import recorded_run
 
     settings = load_settings()

@@ -29,9 +29,10 @@ def command(
     Exit status 1 if something does not hold: what is found first is named.
     """
     from config.settings import load_settings
-    from runners.choose import RunnerOptions, open_runner
     from runners.erase import open_site
+    from runners.file_runner import open_file_runner
     from runners.logs import configure_logs
+    from runners.options import RunnerOptions
     from runners.verify_erasure import verify_erasure
 
     settings = load_settings()
@@ -39,7 +40,7 @@ def command(
     site = open_site(lake, settings, schemas)
     found = _certificate(certificate, public_key or [], site.keys)
     shared.check_lake(site.store)
-    with open_runner(RunnerOptions(workers=shared.worker_count(settings, workers))) as opened:
+    with open_file_runner(RunnerOptions(workers=shared.worker_count(settings, workers))) as opened:
         done = verify_erasure(found, site, opened)
     typer.echo(
         f"the certificate holds: {done.as_certified:,} files are as certified, "

@@ -30,6 +30,7 @@ from runners.commands.options import RuleOptions, build_rules
 from runners.deliver import Delivery, run_round
 from runners.direct import DirectRunner
 from runners.erase import ErasureDone, ErasureOrder, close_erasure, open_site, run_erasure
+from runners.forked_files import ForkedFiles
 from schemas.dsr import Identity, IdentityType
 from stores.inputs import InputOpener
 from stores.lake_files import lake_files
@@ -232,7 +233,7 @@ def folded(mail: str) -> str:
 def erase(lake: Lake, wanted: Sequence[Identity]) -> ErasureDone:
     order = ErasureOrder(tuple((one,) for one in wanted), max_match_share=1.0)
     site = open_site(str(lake.folder / "lake"), lake.settings, lake.folder / "types")
-    with DirectRunner(1) as runner:
+    with ForkedFiles(1) as runner:
         done = run_erasure(order, site, runner)
     close_erasure(site, done)
     return done

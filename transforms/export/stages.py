@@ -18,7 +18,7 @@ from schemas.export import ExportedFrom
 from stores.lake_files import LakeFile
 from transforms.erasure.files import Unread, Unreadable
 from transforms.erasure.search import Wanted
-from transforms.erasure.stages import Gone
+from transforms.erasure.work import Gone
 from transforms.export.gather import Gatherer, Identified
 from transforms.export.parts import Member, Part, PartsArea, PartWriter
 from transforms.stages import in_global_window
