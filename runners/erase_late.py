@@ -5,11 +5,15 @@ suppressed subjects. The log tells which commits **owe** a look at their files
 (``stores.positions``). Whoever made such a commit has ``LateRows`` look right after it, and so
 has whoever begins to work in the lake, in case that one was killed.
 
+What is looked for are the subjects of the suppressions that the commit's writers did not heed, also
+those that have expired since: its rows were under way when the subject was erased.
+
 It is done in this process, for it is a few files, and most of them are passed over by their index.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +27,7 @@ from schemas.erasure import ErasureMode, FileKind, Suppressed
 from schemas.errors import ObjectChanged, ObjectMissing
 from schemas.registry import Registry
 from stores.lake_files import Known, LakeFile, Logged
-from stores.log import Commit, DataFile, DeliveryLog, Positions, new_run_id
+from stores.log import COMPACT, Commit, DataFile, DeliveryLog, Positions, new_run_id
 from stores.objects.port import ObjectInfo, ObjectStore
 from stores.positions import Cleanliness
 from stores.subject_index import Probes, may_hold
@@ -36,6 +40,9 @@ from transforms.subject_hashes import SubjectHasher
 
 _ATTEMPTS = 3
 """How often it is tried before it is left to whoever comes next."""
+
+_EVER = datetime.min.replace(tzinfo=UTC)
+"""Before any suppression has expired."""
 
 _log = structlog.get_logger()
 
@@ -73,17 +80,29 @@ class LateRows:
         """Look once; only if every file could be looked into, nothing is owed any more."""
         log = DeliveryLog(self.store)
         number = log.published_up_to()
-        suppressed = load_suppressions(self.store, known.suppressions, datetime.now(UTC))
-        files = list(_files_of(self.store, log, known.owed))
+        files = _files_of(self.store, log, known.owed)
         run = log.begin(new_run_id(datetime.now(UTC)), number)
         with alive_run(log, run):
-            made = self._rewritten(files, suppressed, run.run_id)
+            made = [
+                one
+                for heeded, some in files.items()
+                for one in self._rewritten(some, self._unheeded(known, heeded), run.run_id)
+            ]
             erased = [one for one in made if isinstance(one, Erased)]
             is_complete = None not in made
             commit = commit_erased(log, run, erased, "", known.owed if is_complete else ())
         rows = 0 if commit is None else sum(file.matched for file in commit.erased)
-        _log.info("looked for late rows of suppressed subjects", rows=rows, files=len(files))
+        _log.info(
+            "looked for late rows of suppressed subjects",
+            rows=rows,
+            files=sum(map(len, files.values())),
+        )
         return rows
+
+    def _unheeded(self, known: Cleanliness | Positions, heeded: int) -> tuple[Suppressed, ...]:
+        """Who was suppressed by entries after one, and be it only until now."""
+        unheeded = [ref for ref in known.suppressions if ref.number > heeded]
+        return load_suppressions(self.store, unheeded, _EVER)
 
     def _rewritten(
         self, files: Sequence[LakeFile], suppressed: tuple[Suppressed, ...], run_id: str
@@ -123,20 +142,36 @@ def _publish(log: DeliveryLog, commit: Commit) -> None:
         _log.warning("others have put something in the place of a committed file")
 
 
-def _files_of(store: ObjectStore, log: DeliveryLog, owed: tuple[int, ...]) -> Iterator[LakeFile]:
-    """The files that some commits brought and that are still there, as the log has them now."""
-    known, brought = Known(), dict[str, DataFile]()
+def _files_of(
+    store: ObjectStore, log: DeliveryLog, owed: tuple[int, ...]
+) -> dict[int, list[LakeFile]]:
+    """The files that some commits brought and that are still there, as the log has them now.
+
+    By the number of the newest suppression that was heeded where they were written.
+    """
+    known, owing = Known(), list[Commit]()
     for commit in log.commits(after=owed[0] - 1):
         known.take([commit])
         if commit.number in owed:
             # Whoever made it may not have got to that, and what is not visible is not searched.
             _publish(log, commit)
-            brought.update((file.path, file) for file in commit.files)
-    for path, file in brought.items():
-        info = store.head(path)
-        if info is not None:
-            newest = known.files.get(path)
-            yield _lake_file(file, info, newest)
+            owing.append(commit)
+    found = defaultdict[int, list[LakeFile]](list)
+    for commit in owing:
+        for file in commit.files:
+            info = store.head(file.path)
+            if info is not None:
+                found[_heeded(commit, owing)].append(
+                    _lake_file(file, info, known.files.get(file.path))
+                )
+    return found
+
+
+def _heeded(commit: Commit, owing: Iterable[Commit]) -> int:
+    """A compaction has sifted nothing: its rows may be those of others that owe."""
+    if commit.kind != COMPACT:
+        return commit.knows
+    return min((one.knows for one in owing if one.kind != COMPACT), default=commit.knows)
 
 
 def _lake_file(file: DataFile, info: ObjectInfo, newest: Logged | None) -> LakeFile:

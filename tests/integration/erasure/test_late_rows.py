@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 import runners.erase_late as late
+from runners.erase import run_erasure
 from schemas.errors import ObjectChanged
 from stores.log import Commit, DeliveryLog
 from stores.objects import ObjectStore
-from tests.erasing import EMAIL, OTHER, deliver, emails_in, erase, site
+from tests.erasing import (
+    EMAIL,
+    OTHER,
+    deliver,
+    emails_in,
+    erase,
+    order,
+    runner,
+    site,
+)
 
 
 def rows_of(lake: ObjectStore) -> late.LateRows:
@@ -60,6 +71,24 @@ def test_file_that_changes_as_it_is_read_is_read_again(
     monkeypatch.setattr(late, "rewrite_file", changing)
     assert rows_of(lake).cleanse(DeliveryLog(lake).positions()) == 1
     assert emails_in(lake, made.files[0].path) == [OTHER]
+
+
+def test_late_rows_leave_though_their_suppression_has_expired(lake: ObjectStore) -> None:
+    before = site(lake, clock=lambda: datetime.now(UTC) - timedelta(days=2))
+    run_erasure(order(suppress_for=timedelta(days=1)), before, runner())
+    made = deliver(lake, "late", EMAIL, OTHER, knows=0)
+    assert rows_of(lake).cleanse(DeliveryLog(lake).positions()) == 1
+    assert emails_in(lake, made.files[0].path) == [OTHER]
+
+
+def test_subject_who_was_let_in_again_stays_when_another_is_looked_for(lake: ObjectStore) -> None:
+    before = site(lake, clock=lambda: datetime.now(UTC) - timedelta(days=2))
+    run_erasure(order(suppress_for=timedelta(days=1)), before, runner())
+    heeded = DeliveryLog(lake).positions().knows
+    erase(lake, OTHER)
+    made = deliver(lake, "late", EMAIL, OTHER, knows=heeded)
+    assert rows_of(lake).cleanse(DeliveryLog(lake).positions()) == 1
+    assert emails_in(lake, made.files[0].path) == [EMAIL]
 
 
 def test_damaged_file_stays_owed_and_stops_nobody(lake: ObjectStore) -> None:
