@@ -7,6 +7,7 @@ import hashlib
 import io
 import tempfile
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import FileKind
+from schemas.identities import normalised_value
 from schemas.registry import Registry, build_record_type
 from stores.lake_files import LakeFile
 from stores.objects import LocalObjectStore
 from tests.erasing import EMAIL, OTHER, Secrets
 from transforms.erasure.matching import IdentityMatcher
 from transforms.erasure.second_look import SecondLook, SecondReader
+from transforms.erasure.second_words import normalised_each
 from transforms.scrub import ScrubKey
 
 KEY = ScrubKey.of(Secrets())
@@ -62,6 +65,7 @@ TYPE = build_record_type(
     }
 )
 
+FLAT_EMAIL = {"name": "email", "type": ["null", "string"]}
 FLAT = [member for member in TYPE.avro["fields"] if member["name"] != "contacts"]
 
 ROWS: dict[str, tuple[dict[str, Any], bool]] = {
@@ -85,7 +89,7 @@ def row(values: dict[str, Any]) -> dict[str, Any]:
 
 def readers(*identities: Identity) -> list[SecondReader]:
     """One that knows the subjects, and one that has nothing but their hashes."""
-    registry = Registry({"visit": TYPE})
+    registry = Registry({"visit": TYPE, "flat": replace(TYPE, avro={**TYPE.avro, "fields": FLAT})})
     look = SecondLook.for_identities(KEY, registry, identities or (HERS, CUSTOMER))
     return [look.open(), replace(look, plain=None).open()]
 
@@ -125,6 +129,12 @@ def test_row_in_parquet(tmp_path: Path, whose: str) -> None:
     assert found(tmp_path, "a.parquet", parquet([row({}), row(values)])) == is_hers
 
 
+@pytest.mark.parametrize("whose", [whose for whose in ROWS if whose != "one of many's"])
+def test_row_in_avro_without_lists(tmp_path: Path, whose: str) -> None:
+    values, is_hers = ROWS[whose]
+    assert found(tmp_path, "a.avro", avro([row({}), row(values)]), kind="flat") == is_hers
+
+
 @pytest.mark.parametrize("whose", ROWS)
 def test_row_in_avro(tmp_path: Path, whose: str) -> None:
     values, is_hers = ROWS[whose]
@@ -138,11 +148,19 @@ def test_row_in_avro_whose_condition_is_an_enum(tmp_path: Path, channel: str, co
     sink = io.BytesIO()
     schema = {"type": "record", "name": "visit", "fields": members}
     fastavro.writer(sink, schema, [{"channel": channel, "address": EMAIL}])
-    registry = Registry({"visit": replace(TYPE, avro={**TYPE.avro, "fields": FLAT})})
-    look = SecondLook.for_identities(KEY, registry, [HERS]).open()
-    info = LocalObjectStore(tmp_path).put("type=visit/date=2026-01-02/a.avro", sink.getvalue())
-    file = LakeFile(info, FileKind.DATA, "visit", None)
-    assert look.look(file, LocalObjectStore(tmp_path)).found == count
+    assert found(tmp_path, "a.avro", sink.getvalue(), kind="flat") == count
+
+
+@settings(max_examples=30)
+@given(st.lists(st.sampled_from([EMAIL, OTHER, EMAIL.title(), "x" * 9000, "", None]), max_size=9))
+def test_every_row_of_the_subject_in_avro_is_counted_whoever_reads_it(
+    emails: list[str | None],
+) -> None:
+    kind = {"type": "record", "name": "visit", "fields": [FLAT_EMAIL]}
+    sink, hers = io.BytesIO(), sum(email is not None and email.lower() == EMAIL for email in emails)
+    fastavro.writer(sink, kind, ({"email": email} for email in emails), sync_interval=20)
+    with tempfile.TemporaryDirectory() as folder:
+        assert found(Path(folder), "a.avro", sink.getvalue(), kind="flat") == hers
 
 
 @pytest.mark.parametrize("whose", ROWS)
@@ -201,6 +219,19 @@ def test_text_that_is_no_utf8_and_numbers_with_a_fraction_are_looked_at(tmp_path
     pq.write_table(pa.table({"email": broken, "user": [7e11, 1.5]}), sink)
     number = Identity(IdentityType.CONTROLLER_CUSTOMER_ID, "700000000000")
     assert found(tmp_path, "a.parquet", sink.getvalue().to_pybytes(), HERS, number) == 2
+
+
+def test_list_in_the_place_of_a_value_is_looked_through(tmp_path: Path) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"email": [[OTHER], [OTHER, EMAIL], None]}), sink)
+    assert found(tmp_path, "a.parquet", sink.getvalue().to_pybytes()) == 1
+
+
+@given(st.lists(st.sampled_from([" a B ", "Ana", "", "\t", "É", "e\u0301", "a+b@c", "a\x1fb"])))
+def test_words_together_are_normalised_as_each_is(words: list[str]) -> None:
+    for kind, plus in product((IdentityType.EMAIL, IdentityType.CONTROLLER_CUSTOMER_ID), (0, 1)):
+        each = [normalised_value(word, kind, bool(plus)) for word in words]
+        assert normalised_each(words, kind, bool(plus)) == each
 
 
 def test_csv_with_a_long_cell_is_looked_through(tmp_path: Path) -> None:
