@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pyrage
@@ -18,7 +18,7 @@ from pydantic import (
 from config.sections import Section
 from schemas.domains import domain_of_people
 from schemas.dsr import IdentityType, Regulation, RequestType
-from schemas.erasure import ErasureMode
+from schemas.erasure import ErasureMode, OldVersionsRule
 from schemas.export import ExportFormat
 from schemas.opendsr.model import Dialect
 
@@ -60,7 +60,7 @@ class LakeSection(Section):
     max_match_share: float = Field(default=0.01, ge=0, le=1)
     suppress_days: int | None = Field(default=None, ge=1)
     wait_seconds: float = Field(default=300.0, ge=0)
-    old_versions: Literal["keep", "remove"] = "keep"
+    old_versions: OldVersionsRule = OldVersionsRule.KEEP
     most_at_once: int = Field(default=100, ge=1, le=1000)
     export_to: str | None = Field(default=None, min_length=1)
     export_format: ExportFormat = ExportFormat.JSON

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from schemas.dsr import Identity
-from schemas.erasure import ErasureMode, Preview
+from schemas.erasure import ErasureMode, OldVersionsRule, Preview
 from schemas.errors import UsageError
 from schemas.registry import Registry, load_registry
 from schemas.subject_lists import Subject
@@ -43,7 +43,7 @@ class ErasureOrder:
     max_match_share: float = 0.01
     suppress_for: timedelta | None = None
     wait: timedelta = timedelta(minutes=5)
-    remove_old_versions: bool = False
+    old_versions: OldVersionsRule = OldVersionsRule.KEEP
     id: str | None = None
     preview: Preview | None = field(default=None, repr=False)
 

@@ -19,12 +19,13 @@ from runners.erase_preview import Counted, check_share, drift
 from runners.export_erased import RemovedExports, forget_exports, remove_exports
 from runners.file_runner import FileRunner
 from schemas.dsr import IdentityFormat
-from schemas.erasure import Certificate, Suppressed
+from schemas.erasure import Certificate, OldVersionsRule, Suppressed
 from stores.erasure_certificates import signed
 from stores.erasures import ErasureRecord
 from stores.lake_key import claim_key
 from stores.log import SUPPRESS, DeliveryLog, new_run_id
 from stores.log_entries import bare_entry
+from stores.objects.port import KeptVersion, ObjectStore
 from stores.suppression import load_suppressions, save_suppressions
 from transforms.erasure.search import Wanted
 from transforms.erasure.second_look import SecondLook
@@ -236,19 +237,26 @@ class ErasureWork:
         return tuple(found)
 
     def _old_versions(self) -> list[str]:
-        """Remove what stores have kept of files as they were, if that was asked for.
+        """Remove or name what stores have kept of files as they were, as that was asked for.
 
         Of all that the logs say was ever replaced or removed: an older version of what was
         compacted, or replayed, may hold the subjects as well.
         """
-        if not self._order.remove_old_versions:
+        rule = self._order.old_versions
+        if rule is OldVersionsRule.KEEP:
             return []
         return [
             f"{place.shown(path)}: an older version is kept: {kept.reason}"
             for place in (sweep.place for sweep in self._sweeps)
             for path in sorted({path for commit in place.log.commits() for path in commit.taken})
-            for kept in place.store.remove_old_versions(path).kept
+            for kept in _kept_versions(place.store, path, rule)
         ]
+
+
+def _kept_versions(store: ObjectStore, path: str, rule: OldVersionsRule) -> tuple[KeptVersion, ...]:
+    if rule is OldVersionsRule.REMOVE:
+        return store.remove_old_versions(path).kept
+    return store.old_versions(path)
 
 
 def _check(verdicts: Iterable[Verdict]) -> None:

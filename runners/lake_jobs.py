@@ -210,7 +210,7 @@ class LakeJob:
             max_match_share=most,
             suppress_for=None if days is None else timedelta(days=days),
             wait=timedelta(seconds=section.wait_seconds),
-            remove_old_versions=section.old_versions == "remove",
+            old_versions=section.old_versions,
             id=_id_of(group),
         )
 

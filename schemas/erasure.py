@@ -23,6 +23,17 @@ class ErasureMode(StrEnum):
     """They stay, without the subject's personal values."""
 
 
+class OldVersionsRule(StrEnum):
+    """What becomes of what a store has kept of files as they were, of all that was replaced."""
+
+    KEEP = "keep"
+    """It stays, and nothing is said of it."""
+    REPORT = "report"
+    """It stays, and is named as not reached."""
+    REMOVE = "remove"
+    """It goes; what cannot be removed is named as not reached."""
+
+
 class FileKind(StrEnum):
     """What kind of a place a subject was found in."""
 

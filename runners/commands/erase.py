@@ -15,7 +15,7 @@ from runners.commands import options as shared
 
 if TYPE_CHECKING:
     from runners.erase import ErasureDone, ErasureOrder, ErasureSite
-    from schemas.erasure import ErasureMode, Preview
+    from schemas.erasure import ErasureMode, OldVersionsRule, Preview
     from schemas.subject_lists import Subject
 
 INCOMPLETE = 4
@@ -80,7 +80,7 @@ def command(
     ] = "5m",
     old_versions: Annotated[
         str,
-        typer.Option("--old-versions", help="What S3 has kept of files: remove it, or keep it."),
+        typer.Option("--old-versions", help="What S3 has kept of files: keep, report or remove."),
     ] = "keep",
     certificate: Annotated[
         Path | None, typer.Option("--certificate", help="Write the certificate here, too.")
@@ -124,7 +124,7 @@ def command(
         max_match_share=max_match_share,
         suppress_for=_days("--suppress-for", suppress_for),
         wait=timedelta(seconds=shared.parse_duration("--wait", wait) or 0),
-        remove_old_versions=_removes("--old-versions", old_versions),
+        old_versions=_old_versions(old_versions),
     )
     _check_folder(certificate)
     shared.check_lake(site.store)
@@ -195,12 +195,13 @@ def _mode(name: str) -> ErasureMode:
     return ErasureMode(name)
 
 
-def _removes(option: str, name: str) -> bool:
+def _old_versions(name: str) -> OldVersionsRule:
+    from schemas.erasure import OldVersionsRule
     from schemas.errors import UsageError
 
-    if name not in {"remove", "keep"}:
-        raise UsageError(f"{option} {name!r}: choose remove or keep")
-    return name == "remove"
+    if name not in set(OldVersionsRule):
+        raise UsageError(f"--old-versions {name!r}: choose keep, report or remove")
+    return OldVersionsRule(name)
 
 
 def _days(option: str, text: str | None) -> timedelta | None:
@@ -219,7 +220,7 @@ def _previewed(preview_id: str, order: ErasureOrder, site: ErasureSite) -> Erasu
         approved(load_preview(site.store, preview_id, site.clock()), site),
         suppress_for=order.suppress_for,
         wait=order.wait,
-        remove_old_versions=order.remove_old_versions,
+        old_versions=order.old_versions,
     )
 
 

@@ -51,6 +51,7 @@ from stores.objects.keys import (
     staging_area,
 )
 from stores.objects.port import (
+    KeptVersion,
     ObjectInfo,
     ObjectStore,
     OldVersions,
@@ -158,6 +159,11 @@ class LocalObjectStore(ObjectStore):
             if found.etag != etag:
                 raise _changed(path, key)
             _remove(path)
+
+    def old_versions(self, key: str) -> tuple[KeptVersion, ...]:
+        """A folder keeps none."""
+        check_key(key)
+        return ()
 
     def remove_old_versions(self, key: str) -> OldVersions:
         """A folder keeps none; what snapshots of its file system keep is out of reach."""

@@ -90,7 +90,7 @@ class StagedWriter(ABC):
 
 @dataclass(frozen=True)
 class KeptVersion:
-    """An older version that could not be removed, by the store's id of it, and why not.
+    """An older version that was not removed, by the store's id of it, and why not.
 
     ``id`` is empty if the store did not even say which versions there are.
     """
@@ -199,6 +199,13 @@ class ObjectStore(ABC):
         """Remove if the object still has ``etag``; no error if there is nothing to remove.
 
         Raises ``ObjectChanged`` if it has another one.
+        """
+
+    @abstractmethod
+    def old_versions(self, key: str) -> tuple[KeptVersion, ...]:
+        """What a store that keeps versions has kept of ``key``, beside what is there now.
+
+        One without an id if the store does not say which versions there are.
         """
 
     @abstractmethod

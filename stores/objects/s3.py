@@ -46,11 +46,18 @@ from schemas.errors import (
     StoreUnavailable,
 )
 from stores.objects.keys import STAGING, TEMPORARY, check_key, check_prefix, staging_area
-from stores.objects.port import ObjectInfo, ObjectStore, OldVersions, StagedObject, StagedWriter
+from stores.objects.port import (
+    KeptVersion,
+    ObjectInfo,
+    ObjectStore,
+    OldVersions,
+    StagedObject,
+    StagedWriter,
+)
 from stores.objects.presign import S3Presigner
 from stores.objects.s3_client import S3Place, code_of, status_of
 from stores.objects.s3_streams import MultipartWriter, Upload, attempts, open_stream
-from stores.objects.s3_versions import remove_old_versions
+from stores.objects.s3_versions import old_versions, remove_old_versions
 from stores.objects.settings import S3Settings
 
 T = TypeVar("T")
@@ -157,6 +164,9 @@ class S3ObjectStore(ObjectStore):
         target = self._place.target(key)
         with suppress(ObjectMissing):
             self._decided(key, lambda: self._place.client.delete_object(**target, IfMatch=etag))
+
+    def old_versions(self, key: str) -> tuple[KeptVersion, ...]:
+        return old_versions(self._place, key)
 
     def remove_old_versions(self, key: str) -> OldVersions:
         return remove_old_versions(self._place, key)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from schemas.errors import AccessDenied
 from stores.objects.port import KeptVersion, OldVersions
 from stores.objects.s3_client import S3Place
+
+
+def old_versions(place: S3Place, key: str) -> tuple[KeptVersion, ...]:
+    """All versions of ``key`` but the current one.
+
+    Raises ``StoreUnavailable`` if the store does not answer.
+    """
+    try:
+        found = list(_versions(place, key))
+    except AccessDenied as denied:
+        return (KeptVersion("", denied.message),)
+    return tuple(KeptVersion(one, "nobody asked for its removal") for one in _ids_of_old(found))
 
 
 def remove_old_versions(place: S3Place, key: str) -> OldVersions:
@@ -20,13 +32,17 @@ def remove_old_versions(place: S3Place, key: str) -> OldVersions:
         found = list(_versions(place, key))
     except AccessDenied as denied:
         return OldVersions(0, (KeptVersion("", denied.message),))
-    old = [one["VersionId"] for one in found if _has_content(one) and not one["IsLatest"]]
+    old = _ids_of_old(found)
     kept = tuple(one for one in (_removed(place, key, version) for version in old) if one)
     if not kept:
         # Last of all: without its mark, an older version would be what the key holds.
         for mark in [one["VersionId"] for one in found if not _has_content(one)]:
             _removed(place, key, mark)
     return OldVersions(len(old) - len(kept), kept)
+
+
+def _ids_of_old(found: Iterable[Any]) -> list[str]:
+    return [one["VersionId"] for one in found if _has_content(one) and not one["IsLatest"]]
 
 
 def _versions(place: S3Place, key: str) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from schemas.erasure import OldVersionsRule
 from stores.objects import S3Settings
 from stores.objects.s3 import S3ObjectStore
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, s3_client
@@ -37,7 +38,7 @@ def versions(client: Any, store: S3ObjectStore, key: str) -> list[str]:
 
 def test_older_versions_go_if_asked(kept: S3ObjectStore, client: Any) -> None:
     mixed, hers = put_visits(kept, "mixed", EMAIL, OTHER), put_visits(kept, "hers", EMAIL)
-    done = erase(kept, remove_old_versions=True)
+    done = erase(kept, old_versions=OldVersionsRule.REMOVE)
     assert done.is_complete
     assert [len(versions(client, kept, key)) for key in (mixed, hers)] == [1, 0]
 
@@ -48,13 +49,22 @@ def test_older_versions_stay_unless_asked(kept: S3ObjectStore, client: Any) -> N
     assert len(versions(client, kept, mixed)) == 2
 
 
+def test_older_versions_are_named_if_asked(kept: S3ObjectStore, client: Any) -> None:
+    mixed = put_visits(kept, "mixed", EMAIL, OTHER)
+    done = erase(kept, old_versions=OldVersionsRule.REPORT)
+    assert not done.is_complete
+    line = f"{mixed}: an older version is kept: nobody asked for its removal"
+    assert done.certificate.unreachable == (line,)
+    assert len(versions(client, kept, mixed)) == 2
+
+
 def test_versions_of_what_an_earlier_erasure_removed_go_too(
     kept: S3ObjectStore, client: Any
 ) -> None:
     hers = put_visits(kept, "hers", EMAIL)
     erase(kept)
     assert len(versions(client, kept, hers)) == 1
-    erase(kept, remove_old_versions=True)
+    erase(kept, old_versions=OldVersionsRule.REMOVE)
     assert versions(client, kept, hers) == []
 
 
@@ -65,6 +75,6 @@ def test_version_under_legal_hold_is_named(kept: S3ObjectStore, client: Any) -> 
     client.put_object_legal_hold(
         Bucket=bucket, Key=f"lake/{key}", VersionId=held, LegalHold={"Status": "ON"}
     )
-    done = erase(kept, remove_old_versions=True)
+    done = erase(kept, old_versions=OldVersionsRule.REMOVE)
     assert not done.is_complete
     assert done.certificate.unreachable[0].startswith(f"{key}: an older version is kept")

@@ -354,6 +354,7 @@ def test_delete_if_match_of_nothing_is_no_error(store: ObjectStore) -> None:
 def test_an_object_without_versions_has_no_old_ones(store: ObjectStore) -> None:
     store.put("a", b"before")
     store.put("a", b"after")
+    assert store.old_versions("a") == ()
     assert store.remove_old_versions("a") == OldVersions()
     assert store.read("a") == b"after"
 

@@ -61,6 +61,13 @@ def test_only_the_newest_version_is_left(versioned: Versioned) -> None:
     assert (versioned.store.read("a"), len(versioned.left("a"))) == (b"3", 1)
 
 
+def test_older_versions_are_told(versioned: Versioned) -> None:
+    for content in (b"1", b"2", b"3"):
+        versioned.store.put("a", content)
+    assert {kept.id for kept in versioned.store.old_versions("a")} == {*versioned.left("a")[1:]}
+    assert len(versioned.store.old_versions("a")) == 2
+
+
 def test_of_a_deleted_object_nothing_is_left(versioned: Versioned) -> None:
     versioned.store.put("a", b"1")
     versioned.store.delete("a")

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from schemas.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from stores.objects.keys import staging_area
 from stores.objects.port import (
+    KeptVersion,
     ObjectInfo,
     ObjectStore,
     OldVersions,
@@ -88,6 +89,9 @@ class MemoryStore(ObjectStore):
 
     def delete_if_match(self, key: str, etag: str) -> None:
         raise NotImplementedError
+
+    def old_versions(self, key: str) -> tuple[KeptVersion, ...]:
+        return ()
 
     def remove_old_versions(self, key: str) -> OldVersions:
         return OldVersions()
