@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import numpy as np
-
 from beam_pipelines.index import index
 from runners.alive import alive_run
 from runners.choose import PipelineRunner
@@ -20,7 +18,7 @@ from stores.lake_files import LakeFile, lake_files
 from stores.lake_key import claim_key
 from stores.log import DeliveryLog, new_run_id
 from stores.objects.port import ObjectStore
-from stores.subject_index import IndexStamp, Probes, may_hold
+from stores.subject_index import IndexStamp, untrusted
 from transforms.index import stamp_of
 from transforms.index_stages import IndexPlan
 from transforms.scrub import ScrubKey
@@ -88,9 +86,7 @@ def _wanting(indexing: Indexing, files: Sequence[LakeFile]) -> list[LakeFile]:
     stamps: dict[str | None, IndexStamp] = {
         kind.name: stamp_of(kind, hasher) for kind in indexing.registry
     }
-    # A set that is trusted holds none of no values.
-    asked = may_hold(indexing.store, files, Probes(np.zeros(0, np.uint64), stamps))
-    return [file for file, has_to_be_read in asked if has_to_be_read]
+    return list(untrusted(indexing.store, files, stamps))
 
 
 def _pass(

@@ -1,59 +1,58 @@
 """The subject index: of each file a set of hashes of the subjects in it, to tell where one is not.
 
-A set takes about two bytes a value. It may hold more than the file does, never less: so it stays
-good when an erasure takes rows out. Of a value that is in no row it says "perhaps" once in 30,000
-times. The sets of several files lie one after another in one object, a *container*::
+A set takes a little more than two bytes a value. It may hold more than the file does, never less:
+so it stays good when an erasure takes rows out. Of a value that is in no row it says "perhaps" once
+in 33,000 times or less. The sets of the files that one bundle writes lie together in one object, a
+*container*, in **sections** (``stores.subject_sections``) of about a million values, sorted::
 
-    _lethe/index/<run>/<name>.idx     [set of file a][set of file b]...     IndexRef: key, offset,
-                                                                            length of one of them
-A set::
+    _lethe/index/<run>/<name>.idx     [section: files a, b, c][section: files c, d]...
 
-    "LSI1"  key (8)  columns (8)  path (8)  number of parts (4)     what it is of, and made with
-    for each part: values n (4), then n + 2^k bits, then n * 2      k is the bit length of n, less 1
-    checksum (8)                                                    XXH3 of all before
+    IndexRef: the container, and from where to where the sections lie that hold a file's set
 
-Numbers are little-endian. The values of a part are the first k + 16 bits of the hashes, sorted:
-their first k bits are kept in unary (Elias and Fano: bit i + h is set if h begins the i-th value),
-the other 16 as they are.
+So whoever looks for a few subjects reads a few hundred bytes of a section for each, not all of it.
 
 What is damaged, or made with another key, of other columns, or of another file, is not trusted: the
-file has to be read.
+file has to be read. So it is with the form of earlier versions.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import io
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import numpy.typing as npt
 import xxhash
 
 from schemas.erasure import IndexRef
 from schemas.errors import ObjectMissing
 from stores.lake_files import LakeFile
+from stores.log_entries import DataFile
 from stores.objects.port import ObjectStore, StagedObject, StagedWriter
+from stores.subject_sections import (
+    MOST_FILES,
+    Hashes,
+    Member,
+    Places,
+    Section,
+    distinct,
+    encode_section,
+    read_section,
+    tagged,
+)
+
+__all__ = ["Hashes", "IndexStamp", "IndexWriter", "Indexed", "Probes", "may_hold", "untrusted"]
 
 INDEXES = "_lethe/index/"
 
-CONTAINER_BYTES = 8 * 1024 * 1024
-"""About how large a container gets; a larger set has one for itself."""
+SECTION_VALUES = 1 << 20
+"""Hashes that are held at once, and the most that a section has."""
 
-PART_VALUES = 1 << 20
-"""Hashes that are held at once; of a file with more the set has several parts."""
-
-Hashes = npt.NDArray[np.uint64]
-
-_MAGIC = b"LSI1"
-_HEAD = struct.Struct("<4s8s8sQI")
-_COUNT, _CHECKSUM = struct.Struct("<I"), struct.Struct("<Q")
-_LOW_BITS = 16
-_READ_AT_ONCE = 8 * 1024 * 1024
-_GAP = 64 * 1024
-"""Bytes between two sets that are sooner read than a new reading is begun."""
+_GAP = 1024 * 1024
+"""Bytes of a distant object that are sooner read than another request is made."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,8 @@ class IndexStamp:
     key: str
     columns: str
 
-    def packed(self) -> tuple[bytes, bytes]:
-        return bytes.fromhex(self.key), bytes.fromhex(self.columns)
+    def packed(self) -> bytes:
+        return bytes.fromhex(self.key) + bytes.fromhex(self.columns)
 
 
 @dataclass(frozen=True)
@@ -81,87 +80,130 @@ class Probes:
     stamps: Mapping[str | None, IndexStamp]
 
 
-class IndexBuilder:
-    """Makes the set of one file, in bounded memory."""
+# --- Written ----------------------------------------------------------------------------------
 
-    def __init__(self, path: str, stamp: IndexStamp) -> None:
-        self._path = path
-        self._stamp = stamp
-        self._pending: list[Hashes] = []
-        self._count = 0
-        self._parts: list[bytes] = []
 
-    def add(self, hashes: Hashes) -> None:
-        """Take the hashes of some values in."""
-        self._pending.append(hashes)
-        self._count += len(hashes)
-        if self._count >= PART_VALUES:
-            self._settle()
+@dataclass(frozen=True)
+class Indexed:
+    """Where the sets of files lie, by path, and the containers that hold them, staged."""
 
-    def finish(self) -> bytes:
-        """The set. Nothing can be added after."""
-        if self._count:
-            self._parts.append(_encoded(self._distinct()))
-        key, columns = self._stamp.packed()
-        head = _HEAD.pack(_MAGIC, key, columns, _hash_of(self._path), len(self._parts))
-        content = b"".join((head, *self._parts))
-        return content + _CHECKSUM.pack(xxhash.xxh3_64_intdigest(content))
+    refs: Mapping[str, IndexRef]
+    containers: tuple[StagedObject, ...]
 
-    def _settle(self) -> None:
-        """Drop what is there twice; close a part if that does not make room."""
-        hashes = self._distinct()
-        if 2 * len(hashes) >= PART_VALUES:
-            self._parts.append(_encoded(hashes))
-            hashes = hashes[:0]
-        self._pending, self._count = [hashes], len(hashes)
-
-    def _distinct(self) -> Hashes:
-        hashes = np.sort(np.concatenate(self._pending))
-        return hashes[np.flatnonzero(np.diff(hashes, prepend=~hashes[:1]))]
+    def described(self, files: Iterable[DataFile]) -> tuple[DataFile, ...]:
+        """Files as the log has them, with their index if they have got one."""
+        return tuple(replace(file, index=self.refs.get(file.path)) for file in files)
 
 
 class IndexWriter:
-    """Stages the sets of a run's files, several in a container."""
+    """Stages the sets of files that are written one after another, in bounded memory."""
 
     def __init__(self, store: ObjectStore, run_id: str) -> None:
+        # A new name for each attempt: no other content ever comes to lie under it.
+        self._key = f"{INDEXES}{run_id}/{uuid4().hex}.idx"
         self._store = store
         self._run_id = run_id
-        self._open: tuple[str, StagedWriter] | None = None
+        self._staged: StagedWriter | None = None
         self._size = 0
-        self._closed: list[StagedObject] = []
+        self._section = _Gathered()
+        self._current: _Begun | None = None
+        self._ended: list[_Begun] = []
+        self._refs: dict[str, IndexRef] = {}
 
-    def add(self, content: bytes) -> IndexRef:
-        """Take a set in, and say where it will lie once its container is published."""
-        if self._size and self._size + len(content) > CONTAINER_BYTES:
-            self._close()
-        key, staged = self._opened()
-        staged.write(content)
-        ref = IndexRef(key, self._size, len(content))
-        self._size += len(content)
-        return ref
+    def begin(self, path: str, stamp: IndexStamp) -> None:
+        """What is added from now on is of this file. One that was not ended gets no set."""
+        self._current = None
+        if self._section.is_full_of_files:
+            self._close_section()
+        self._current = _Begun(path, stamp, self._size)
+        self._section.enter(self._current.member)
 
-    def finish(self) -> tuple[StagedObject, ...]:
-        """The containers, staged. Nothing can be added after."""
-        self._close()
-        return tuple(self._closed)
+    def add(self, hashes: Hashes) -> None:
+        """Take in the hashes of some values of the file that was begun."""
+        if not self._section.add(hashes):
+            self._close_section()
+
+    def end(self) -> None:
+        """All values of the file that was begun were added."""
+        assert self._current is not None
+        self._ended.append(self._current)
+        self._current = None
+
+    def finish(self) -> Indexed:
+        """All sets, staged. Nothing can be added after."""
+        self._current = None
+        if self._ended:
+            self._close_section()
+        staged, self._staged = self._staged, None
+        return Indexed(self._refs, () if staged is None else (staged.close(),))
 
     def abort(self) -> None:
-        """Drop what is not closed yet; what is, is cleared with the run."""
-        if self._open is not None:
-            self._open[1].abort()
-            self._open = None
+        """Drop what was not finished."""
+        if self._staged is not None:
+            self._staged.abort()
 
-    def _opened(self) -> tuple[str, StagedWriter]:
-        if self._open is None:
-            # A new name for each attempt: no other content ever comes to lie under it.
-            key = f"{INDEXES}{self._run_id}/{uuid4().hex}.idx"
-            self._open = key, self._store.stage(key, self._run_id)
-        return self._open
+    def _close_section(self) -> None:
+        content = self._section.encoded()
+        if self._staged is None:
+            self._staged = self._store.stage(self._key, self._run_id)
+        self._staged.write(content)
+        self._size += len(content)
+        for one in self._ended:
+            self._refs[one.path] = IndexRef(self._key, one.offset, self._size - one.offset)
+        self._ended.clear()
+        self._section = _Gathered()
+        if self._current is not None:
+            self._section.enter(self._current.member)
 
-    def _close(self) -> None:
-        if self._open is not None:
-            self._closed.append(self._open[1].close())
-            self._open, self._size = None, 0
+
+@dataclass(frozen=True)
+class _Begun:
+    """A file, and where the first section begins that holds its set."""
+
+    path: str
+    stamp: IndexStamp
+    offset: int
+
+    @property
+    def member(self) -> Member:
+        return _member_of(self.path, self.stamp)
+
+
+class _Gathered:
+    """What a section is going to hold."""
+
+    def __init__(self) -> None:
+        self._members: list[Member] = []
+        self._pending: list[Hashes] = []
+        self._count = 0
+
+    @property
+    def is_full_of_files(self) -> bool:
+        return len(self._members) == MOST_FILES
+
+    def enter(self, member: Member) -> None:
+        """What is added from now on is of this file."""
+        self._members.append(member)
+
+    def add(self, hashes: Hashes) -> bool:
+        """Whether there is room for more, if need be by dropping what is there twice."""
+        self._pending.append(tagged(hashes, len(self._members) - 1))
+        self._count += len(hashes)
+        if self._count < SECTION_VALUES:
+            return True
+        self._pending = [distinct(self._pending)]
+        self._count = len(self._pending[0])
+        return 2 * self._count < SECTION_VALUES
+
+    def encoded(self) -> bytes:
+        return encode_section(distinct(self._pending), self._members)
+
+
+def _member_of(path: str, stamp: IndexStamp) -> Member:
+    return Member(xxhash.xxh3_64_intdigest(path.encode("utf-8", "surrogateescape")), stamp.packed())
+
+
+# --- Read -------------------------------------------------------------------------------------
 
 
 def may_hold(
@@ -169,20 +211,41 @@ def may_hold(
 ) -> Iterator[tuple[LakeFile, bool]]:
     """Each file, and whether it has to be read: False if it holds none of the values for certain.
 
-    In any order. Holds a few MiB. Raises what the store does if it cannot be asked; an index that
-    is missing or damaged is no error.
+    In any order. Holds some tens of MiB. Raises what the store does if it cannot be asked; an index
+    that is missing or damaged is no error.
     """
+    return _asked(store, files, probes.stamps, np.unique(probes.hashes))
+
+
+def untrusted(
+    store: ObjectStore, files: Iterable[LakeFile], stamps: Mapping[str | None, IndexStamp]
+) -> Iterator[LakeFile]:
+    """The files that have no index, or one that is damaged or not made with their type's stamp.
+
+    Reads the indexes wholly. Raises as ``may_hold`` does.
+    """
+    return (file for file, is_one in _asked(store, files, stamps, None) if is_one)
+
+
+def _asked(
+    store: ObjectStore,
+    files: Iterable[LakeFile],
+    stamps: Mapping[str | None, IndexStamp],
+    hashes: Hashes | None,
+) -> Iterator[tuple[LakeFile, bool]]:
     trusted: list[_Sought] = []
     for file in files:
-        sought = _sought(file, probes)
+        sought = _sought(file, stamps)
         if sought is None:
             yield file, True
         else:
             trusted.append(sought)
     trusted.sort(key=lambda one: (one.ref.key, one.ref.offset))
     for key, group in groupby(trusted, lambda one: one.ref.key):
-        for together in _read_together(list(group)):
-            yield from _answers(store, key, together, probes)
+        with _Slices(store, key) as slices:
+            container = _Container(slices, hashes)
+            for one in group:
+                yield one.file, container.may_hold(one)
 
 
 @dataclass(frozen=True)
@@ -193,115 +256,120 @@ class _Sought:
     ref: IndexRef
     stamp: IndexStamp
 
-    @property
-    def end(self) -> int:
-        return self.ref.offset + self.ref.length
 
-
-def _sought(file: LakeFile, probes: Probes) -> _Sought | None:
+def _sought(file: LakeFile, stamps: Mapping[str | None, IndexStamp]) -> _Sought | None:
     """None if the file has to be read whatever its index says."""
-    stamp = probes.stamps.get(file.type)
+    stamp = stamps.get(file.type)
     if stamp is None or file.logged is None or file.logged.index is None or not file.is_as_logged:
         return None
     return _Sought(file, file.logged.index, stamp)
 
 
-def _read_together(sought: Sequence[_Sought]) -> Iterator[list[_Sought]]:
-    """Sets of one container that lie so close together that they are read at once."""
-    group: list[_Sought] = []
-    for one in sought:
-        if group and (
-            one.ref.offset - group[-1].end > _GAP or one.end - group[0].ref.offset > _READ_AT_ONCE
-        ):
-            yield group
-            group = []
-        group.append(one)
-    if group:
-        yield group
-
-
-def _answers(
-    store: ObjectStore, key: str, group: Sequence[_Sought], probes: Probes
-) -> Iterator[tuple[LakeFile, bool]]:
-    begin = group[0].ref.offset
-    content = memoryview(_read(store, key, begin, max(one.end for one in group) - begin))
-    for one in group:
-        own = content[one.ref.offset - begin : one.end - begin]
-        yield one.file, holds_any(own, one.file.path, one.stamp, probes.hashes)
-
-
-def _read(store: ObjectStore, key: str, offset: int, length: int) -> bytes:
-    try:
-        with store.open(key, offset) as stream:
-            return stream.read(length)
-    except ObjectMissing:
-        return b""
-
-
-def holds_any(content: bytes | memoryview, path: str, stamp: IndexStamp, hashes: Hashes) -> bool:
-    """Whether a file may hold one of the values, by its set; True too if that cannot be trusted."""
-    parts = _decoded(content, path, stamp)
-    return parts is None or any(_meets(part, hashes) for part in parts)
-
-
-def _meets(part: _Part, hashes: Hashes) -> bool:
-    if not len(hashes):
-        return False
-    wanted = hashes >> np.uint64(64 - part.bits)
-    places = np.searchsorted(part.values, wanted)
-    found = part.values[np.minimum(places, len(part.values) - 1)]
-    return bool((found == wanted).any())
-
-
 @dataclass(frozen=True)
-class _Part:
-    """The sorted values of a part, each the first ``bits`` bits of a hash."""
+class _Answer:
+    """What a section says: which files are in it and may hold a value, and where it ends."""
 
-    bits: int
-    values: Hashes = field(repr=False)
+    members: Set[Member]
+    holders: Set[Member]
+    end: int
 
-
-def _hash_of(path: str) -> int:
-    return xxhash.xxh3_64_intdigest(path.encode("utf-8", "surrogateescape"))
-
-
-def _encoded(hashes: Hashes) -> bytes:
-    """A part; at least one hash, sorted."""
-    count = len(hashes)
-    high_bits = count.bit_length() - 1
-    values = hashes >> np.uint64(64 - high_bits - _LOW_BITS)
-    bits = np.zeros(count + (1 << high_bits), np.bool_)
-    bits[(values >> np.uint64(_LOW_BITS)).astype(np.int64) + np.arange(count)] = True
-    low = values.astype("<u2")
-    return b"".join((_COUNT.pack(count), np.packbits(bits).tobytes(), low.tobytes()))
+    def clears(self, member: Member) -> bool:
+        """Whether a file holds none of the values for certain, as far as this section goes."""
+        return member in self.members and member not in self.holders
 
 
-def _decoded(content: bytes | memoryview, path: str, stamp: IndexStamp) -> list[_Part] | None:
-    """The parts of a set; None if it is damaged, or not what it should be."""
-    body = content[: -_CHECKSUM.size]
-    if len(body) < _HEAD.size or content[-_CHECKSUM.size :] != _CHECKSUM.pack(
-        xxhash.xxh3_64_intdigest(body)
-    ):
-        return None
-    *found, count = _HEAD.unpack_from(body)
-    if tuple(found) != (_MAGIC, *stamp.packed(), _hash_of(path)):
-        return None
-    parts, place = [], _HEAD.size
-    for _ in range(count):
-        part, place = _decoded_part(body, place)
-        parts.append(part)
-    return parts
+class _Container:
+    """Asks the sections of one container for some hashes, each once; with None, looks them over."""
+
+    def __init__(self, slices: _Slices, hashes: Hashes | None) -> None:
+        self._slices = slices
+        self._hashes = hashes
+        self._answers: dict[int, _Answer | None] = {}
+
+    def may_hold(self, one: _Sought) -> bool:
+        """Whether a file may hold a value; True too if its set cannot be trusted."""
+        member = _member_of(one.file.path, one.stamp)
+        place, end = one.ref.offset, one.ref.offset + one.ref.length
+        while place < end:
+            answer = self._answer(place, end - place)
+            if answer is None or not answer.clears(member):
+                return True
+            place = answer.end
+        return place > end
+
+    def _answer(self, place: int, limit: int) -> _Answer | None:
+        if place not in self._answers:
+            self._answers[place] = self._read(place, limit)
+        return self._answers[place]
+
+    def _read(self, place: int, limit: int) -> _Answer | None:
+        """None if the section is damaged, or none."""
+        section = read_section(lambda at, size: self._slices.read(place + at, size), limit)
+        if section is None:
+            return None
+        buckets = section.buckets(self._hashes)
+        content = b"".join(self._contents(section, place, buckets))
+        holders = section.holders(self._hashes, buckets, content)
+        if holders is None:
+            return None
+        return _Answer(frozenset(section.members), holders, place + section.length)
+
+    def _contents(self, section: Section, place: int, buckets: Places) -> Iterator[bytes]:
+        """The buckets' bytes; those side by side are read at once."""
+        for run in np.split(buckets, np.flatnonzero(np.diff(buckets) != 1) + 1):
+            if len(run):
+                begin, end = section.extent(int(run[0]), int(run[-1]))
+                yield self._slices.read(place + begin, end - begin)
 
 
-def _decoded_part(body: bytes | memoryview, place: int) -> tuple[_Part, int]:
-    """The part that begins at ``place``, and where it ends. The checksum has to be right."""
-    (count,) = _COUNT.unpack_from(body, place)
-    high_bits = count.bit_length() - 1
-    length = count + (1 << high_bits)
-    begin = place + _COUNT.size
-    end = begin + (length + 7) // 8
-    bits = np.unpackbits(np.frombuffer(body[begin:end], np.uint8), count=length)
-    high = np.flatnonzero(bits) - np.arange(count)
-    low = np.frombuffer(body[end : end + 2 * count], "<u2")
-    values = (high.astype(np.uint64) << np.uint64(_LOW_BITS)) | low
-    return _Part(high_bits + _LOW_BITS, values), end + 2 * count
+class _Slices:
+    """Reads pieces of one object, each further on than the one before; nothing of one that is gone.
+
+    What lies between is passed over in a file, and read where that is sooner done.
+    """
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self._store = store
+        self._key = key
+        self._stream: Any = None
+        self._place = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        """So many bytes from there, fewer at the object's end."""
+        try:
+            self._go_to(offset)
+        except ObjectMissing:
+            return b""
+        data: bytes = self._stream.read(length)
+        self._place += len(data)
+        return data
+
+    def __enter__(self) -> _Slices:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _go_to(self, offset: int) -> None:
+        if self._stream is None:
+            self._open(offset)
+        elif self._stream.seekable():
+            self._stream.seek(offset)
+        elif 0 <= offset - self._place <= _GAP:
+            self._stream.read(offset - self._place)
+        else:
+            self._close()
+            self._open(offset)
+        self._place = offset
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _open(self, offset: int) -> None:
+        stream = self._store.open(self._key, offset)
+        if isinstance(stream, io.BufferedReader) and stream.seekable():
+            self._stream = stream.detach()  # the buffer reads 8 KiB for each slice
+        else:
+            self._stream = stream

@@ -15,9 +15,9 @@ from stores.log import COMPACT, Commit, DataFile, DeliveryLog, FilesTaken, Run
 from stores.log_entries import bare_entry
 from stores.objects.port import ObjectStore, StagedObject
 from stores.objects.seekable import open_seekable
-from stores.subject_index import IndexWriter
+from stores.subject_index import Indexed, IndexWriter
 from transforms.compact import Merge
-from transforms.index_file import index_of
+from transforms.index_file import index_file
 from transforms.merge import merge_files
 from transforms.scrub import ScrubKey
 from transforms.stages import report_metrics
@@ -57,33 +57,38 @@ class MergeFiles(beam.DoFn):
         plan = self._plan
         try:
             file = merge_files(merge, plan.store, plan.run.run_id)
-            content = self._index(merge)
+            indexed = self._indexed(merge)
         except (ObjectChanged, ObjectMissing):
             report_metrics({"left": 1})
             return
-        if content is None:
-            yield Merged(file, merge.paths)
-            return
-        writer = IndexWriter(plan.store, plan.run.run_id)
-        indexed = replace(file, index=writer.add(content))
-        yield Merged(indexed, merge.paths, writer.finish())
+        (described,) = indexed.described([file])
+        yield Merged(described, merge.paths, indexed.containers)
 
-    def _index(self, merge: Merge) -> bytes | None:
-        """The set of the merged file; None of one in which subjects cannot be looked for."""
+    def _indexed(self, merge: Merge) -> Indexed:
+        """With the set of the merged file, unless subjects cannot be looked for in it."""
+        indexes = IndexWriter(self._plan.store, self._plan.run.run_id)
+        try:
+            self._index(merge, indexes)
+            return indexes.finish()
+        except BaseException:
+            indexes.abort()
+            raise
+
+    def _index(self, merge: Merge, indexes: IndexWriter) -> None:
         name = merge.model.partition.name
         if name not in self._plan.registry:
-            return None
+            return
+        record_type = self._plan.registry[name]
         with ExitStack() as opened:
             sources = (
                 opened.enter_context(open_seekable(self._plan.store, file.info))
                 for file in merge.inputs
             )
             try:
-                return index_of(merge.key, sources, self._plan.registry[name], self._hasher)
+                index_file(merge.key, sources, record_type, self._hasher, indexes)
             except LetheError as error:
                 if error.retryable or isinstance(error, ObjectChanged | ObjectMissing):
                     raise
-                return None
 
 
 class CommitCompaction(beam.DoFn):

@@ -1,4 +1,4 @@
-"""The index of a file that has none, or none that is trusted: made from its rows."""
+"""The set of a file that has none, or none that is trusted: made from its rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.fields import RecordType
-from stores.subject_index import IndexBuilder
+from stores.subject_index import IndexWriter
 from transforms.avro_container import MAGIC
 from transforms.erasure.avro import count_avro
 from transforms.erasure.parquet import count_parquet
@@ -17,32 +17,36 @@ from transforms.index import hashed_columns, hashes_of, stamp_of
 from transforms.subject_hashes import SubjectHasher
 
 
-def index_of(
-    path: str, sources: Iterable[BinaryIO], record_type: RecordType, hasher: SubjectHasher
-) -> bytes:
-    """The set of the file at ``path``, which has the rows of ``sources``.
+def index_file(
+    path: str,
+    sources: Iterable[BinaryIO],
+    record_type: RecordType,
+    hasher: SubjectHasher,
+    indexes: IndexWriter,
+) -> None:
+    """Add the set of the file at ``path``, which has the rows of ``sources``, to ``indexes``.
 
     Each of them stands at its beginning and can be sought in. Raises ``NotAvro``, ``NotParquet`` or
     ``SchemaError`` as counting does: what cannot be read gets no set.
     """
-    builder = IndexBuilder(path, stamp_of(record_type, hasher))
+    indexes.begin(path, stamp_of(record_type, hasher))
     for source in sources:
         is_avro = source.read(len(MAGIC)) == MAGIC
         source.seek(0)
         count = count_avro if is_avro else count_parquet
-        count(source, record_type, _Indexing(builder, hasher))
-    return builder.finish()
+        count(source, record_type, _Indexing(indexes, hasher))
+    indexes.end()
 
 
 class _Indexing:
     """Takes in the subjects of every batch that is looked through for matches, and matches none."""
 
-    def __init__(self, builder: IndexBuilder, hasher: SubjectHasher) -> None:
-        self._builder = builder
+    def __init__(self, indexes: IndexWriter, hasher: SubjectHasher) -> None:
+        self._indexes = indexes
         self._hasher = hasher
 
     def mask(self, record_type: RecordType, batch: pa.RecordBatch) -> pa.BooleanArray:
         rows = pa.Table.from_batches([batch])
         for hashes in hashes_of(hashed_columns(record_type, rows, self._hasher)):
-            self._builder.add(hashes)
+            self._indexes.add(hashes)
         return pa.array(np.zeros(batch.num_rows, np.bool_))

@@ -19,7 +19,7 @@ from stores.log_entries import INDEX, bare_entry
 from stores.objects.port import ObjectStore, StagedObject
 from stores.objects.seekable import open_seekable
 from stores.subject_index import IndexWriter
-from transforms.index_file import index_of
+from transforms.index_file import index_file
 from transforms.scrub import ScrubKey
 from transforms.stages import in_global_window, report_metrics
 from transforms.subject_hashes import SubjectHasher
@@ -45,15 +45,16 @@ class IndexFiles(beam.DoFn):
         self._hasher = SubjectHasher.of(self._plan.key)
 
     def start_bundle(self) -> None:
-        self._writer = IndexWriter(self._plan.store, self._plan.run.run_id)
+        self._indexes = IndexWriter(self._plan.store, self._plan.run.run_id)
+        self._digests: dict[str, str] = {}
 
-    def process(self, file: LakeFile) -> Iterator[IndexedFile]:
+    def process(self, file: LakeFile) -> None:
         if file.logged is None or file.type is None:
             return
         try:
             with open_seekable(self._plan.store, file.info) as source:
                 record_type = self._plan.registry[file.type]
-                content = index_of(file.path, [source], record_type, self._hasher)
+                index_file(file.path, [source], record_type, self._hasher, self._indexes)
         except (ObjectMissing, ObjectChanged):
             report_metrics({"left": 1})
             return
@@ -62,10 +63,13 @@ class IndexFiles(beam.DoFn):
                 raise
             report_metrics({"unreadable": 1})
             return
-        yield IndexedFile(file.path, file.logged.staged.sha256, self._writer.add(content))
+        self._digests[file.path] = file.logged.staged.sha256
 
     def finish_bundle(self) -> Iterator[Any]:
-        yield from map(in_global_window, self._writer.finish())
+        indexed = self._indexes.finish()
+        for path, digest in self._digests.items():
+            yield in_global_window(IndexedFile(path, digest, indexed.refs[path]))
+        yield from map(in_global_window, indexed.containers)
 
 
 class CommitIndexes(beam.DoFn):

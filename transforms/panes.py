@@ -120,9 +120,11 @@ def _with_subjects(
     counts = _counts(pane.portion, kept)
     counts.suppressed = _rows_in(rows.pieces) - _rows_in(kept.pieces)
     with SubjectWriter(sieve, lake.store, lake.run_id) as subjects:
-        files = _write(pane, kept.pieces, lake, subjects)
+        written = _write(pane, kept.pieces, lake, subjects)
         counts.add(subjects.counts)
-        return replace(staged, files=files, counts=counts, indexes=subjects.finish())
+        indexed = subjects.finish()
+        files = indexed.described(written)
+        return replace(staged, files=files, counts=counts, indexes=indexed.containers)
 
 
 def _without_suppressed(

@@ -232,9 +232,14 @@ class GatherAndWrite(beam.DoFn):
                 yield from write_partition(partition, pieces.pop(partition), lake)
             return
         with SubjectWriter(self._sieve, lake.store, lake.run_id) as subjects:
-            for partition in list(pieces):
-                yield from write_partition(partition, pieces.pop(partition), lake, subjects)
-            yield from subjects.finish()
+            files = [
+                file
+                for partition in list(pieces)
+                for file in write_partition(partition, pieces.pop(partition), lake, subjects)
+            ]
+            indexed = subjects.finish()
+            yield from indexed.described(files)
+            yield from indexed.containers
             self._counts.add(subjects.counts)
 
     def teardown(self) -> None:

@@ -20,10 +20,10 @@ import pyarrow as pa
 from schemas.changes import ChangeBatch
 from schemas.delivery import Counts, Partition
 from schemas.dsr import IdentityType
-from schemas.erasure import IndexRef, Suppressed, SuppressionRef
+from schemas.erasure import Suppressed, SuppressionRef
 from schemas.fields import RecordType
-from stores.objects.port import ObjectStore, StagedObject
-from stores.subject_index import Hashes, IndexBuilder, IndexWriter
+from stores.objects.port import ObjectStore
+from stores.subject_index import Hashes, Indexed, IndexWriter
 from stores.suppression import load_suppressions
 from transforms.erasure.letters import is_letter_of, is_record_of, names_subject
 from transforms.erasure.matching import SuppressedMatcher
@@ -223,16 +223,21 @@ class SubjectWriter:
             self.counts.add(_moved(partition, sifted.dropped))
         return sifted
 
-    def builder(self, path: str, record_type: RecordType) -> IndexBuilder:
-        """Begins the set of a file."""
-        return IndexBuilder(path, stamp_of(record_type, self._sieve.hasher))
+    def begin(self, path: str, record_type: RecordType) -> None:
+        """Begin the set of a file. The one before has to have been ended."""
+        self._indexes.begin(path, stamp_of(record_type, self._sieve.hasher))
 
-    def keep(self, index: IndexBuilder) -> IndexRef:
-        """Stage the set of a file that is complete."""
-        return self._indexes.add(index.finish())
+    def gather(self, hashes: Iterable[Hashes]) -> None:
+        """Take in the hashes of rows that are in the file."""
+        for some in hashes:
+            self._indexes.add(some)
 
-    def finish(self) -> tuple[StagedObject, ...]:
-        """The containers of all sets, staged."""
+    def end(self) -> None:
+        """The file is complete."""
+        self._indexes.end()
+
+    def finish(self) -> Indexed:
+        """The sets of all files, staged."""
         return self._indexes.finish()
 
     def __enter__(self) -> SubjectWriter:

@@ -24,7 +24,6 @@ from schemas.fields import EnumKind, Field, RecordType, StringKind
 from schemas.registry import Registry
 from stores.log import DataFile
 from stores.objects.port import ObjectStore, StagedWriter
-from stores.subject_index import IndexBuilder
 from transforms.avro import AvroFileWriter
 from transforms.partition import Piece
 from transforms.sink import Sink
@@ -96,7 +95,8 @@ def write_partition(
 ) -> Iterator[DataFile]:
     """Stage the files of a partition, its rows in source order, and describe each.
 
-    With ``subjects`` rows of those suppressed are left out, and each file of data gets an index.
+    With ``subjects`` rows of those suppressed are left out, and it gathers the index of each file
+    of data.
     """
     ordered = sorted(pieces, key=lambda piece: piece.first)
     if partition.is_errors:
@@ -286,7 +286,9 @@ class _RotatingWriter:
             return
         if self._open is None:
             self._open = self._open_file()
-        self._open.add(sifted)
+        self._open.add(sifted.rows)
+        if self._subjects is not None:
+            self._subjects.gather(sifted.hashes)
         rotation = self._output.rotation
         if self._open.rows >= rotation.rows or self._open.sink.size >= rotation.size:
             yield self._close()
@@ -302,18 +304,16 @@ class _RotatingWriter:
         self._sequence += 1
         key = f"{self._partition.folder}/{name}"
         staged = self._lake.store.stage(key, self._lake.run_id)
-        index = None
         if self._subjects is not None:
-            index = self._subjects.builder(key, self._record_type)
-        return _OpenFile(staged, self._record_type, self._output, name, index)
+            self._subjects.begin(key, self._record_type)
+        return _OpenFile(staged, self._record_type, self._output, name)
 
     def _close(self) -> DataFile:
         opened, self._open = self._open, None
         assert opened is not None
         opened.encoder.close()
-        index = None
-        if self._subjects is not None and opened.index is not None:
-            index = self._subjects.keep(opened.index)
+        if self._subjects is not None:
+            self._subjects.end()
         return DataFile(
             partition=self._partition,
             format=self._output.format,
@@ -323,7 +323,6 @@ class _RotatingWriter:
             latest=opened.latest,
             fingerprint=self._record_type.fingerprint,
             staged=opened.staged.close(),
-            index=index,
         )
 
 
@@ -336,10 +335,8 @@ class _OpenFile:
         record_type: RecordType,
         output: Output,
         name: str,
-        index: IndexBuilder | None,
     ) -> None:
         self.staged = staged
-        self.index = index
         self.sink = Sink(staged)
         self.rows = 0
         self.earliest: int | None = None
@@ -351,12 +348,8 @@ class _OpenFile:
         else:
             self.encoder = _AvroEncoder(self.sink, record_type, output.codec, name)
 
-    def add(self, sifted: Sifted) -> None:
-        rows = sifted.rows
+    def add(self, rows: Any) -> None:
         self.encoder.write(rows)
-        if self.index is not None:
-            for hashes in sifted.hashes:
-                self.index.add(hashes)
         self.rows += len(rows)
         earliest, latest = _span(rows.column(self._time))
         self.earliest = earliest if self.earliest is None else min(self.earliest, earliest)

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from schemas.changes import ErrorCode, Fault, Position, Reject, Stage
 from schemas.delivery import Counts, Partition, dead_letter, encode_dead_letter
 from schemas.dsr import Identity, IdentityType
-from schemas.erasure import Suppressed
+from schemas.erasure import FileKind, Suppressed
 from schemas.errors import LakeError
+from stores.lake_files import LakeFile
 from stores.log import DataFile
 from stores.objects.local import LocalObjectStore
-from stores.subject_index import holds_any
+from stores.subject_index import INDEXES, IndexWriter, may_hold
 from stores.suppression import load_suppressions, save_suppressions
 from tests.unit.transforms.batches import REGISTRY, batch, event, sale
 from transforms.index import probes_for, stamp_of
-from transforms.index_file import index_of
+from transforms.index_file import index_file
 from transforms.partition import Gathering, Partitioning, Piece
 from transforms.subject_hashes import SubjectHasher
 from transforms.suppress import SubjectSieve, SubjectWriter
@@ -133,16 +134,19 @@ def _written(
     pieces = _pieces(folder, emails)
     with SubjectWriter(SubjectSieve(HASHER, _suppressed(*suppressed)), store, "run") as subjects:
         files = list(write_partition(DAY, pieces, lake, subjects))
-        store.publish([*subjects.finish(), *(file.staged for file in files)])
-        return store, files, subjects.counts
+        indexed = subjects.finish()
+        store.publish([*indexed.containers, *(file.staged for file in files)])
+        return store, [*indexed.described(files)], subjects.counts
 
 
 def _may_hold(store: LocalObjectStore, file: DataFile, value: str) -> bool:
-    assert file.index is not None
-    content = store.read(file.index.key)[file.index.offset :][: file.index.length]
     probes = probes_for([Identity(EMAIL, value)], REGISTRY, HASHER)
+    info = store.head(file.path)
     assert probes is not None
-    return holds_any(content, file.path, probes.stamps["sale"], probes.hashes)
+    assert info is not None
+    found = LakeFile(info, FileKind.DATA, "sale", "2026-01-02", file, info.modified)
+    ((_, answer),) = may_hold(store, [found], probes)
+    return answer
 
 
 @pytest.mark.parametrize("fmt", [FileFormat.PARQUET, FileFormat.AVRO])
@@ -162,9 +166,13 @@ def test_a_set_made_of_a_file_is_that_made_as_it_was_written(
     emails = [f"user{number}+x@b.c" for number in range(500)]
     store, (file,), _ = _written(tmp_path, emails, Output(fmt, "snappy"))
     assert file.index is not None
-    content = store.read(file.index.key)[file.index.offset :][: file.index.length]
+    indexes = IndexWriter(store, "again")
     with (tmp_path / "lake" / file.path).open("rb") as source:
-        assert index_of(file.path, [source], SALE, HASHER) == content
+        index_file(file.path, [source], SALE, HASHER, indexes)
+    store.publish(indexes.finish().containers)
+    sets = [store.read(info.key) for info in store.list(INDEXES)]
+    assert len(sets) == 2
+    assert sets[0] == sets[1]
 
 
 def test_a_suppressed_row_is_neither_in_the_file_nor_in_its_index(tmp_path: Path) -> None:
