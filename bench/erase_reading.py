@@ -1,9 +1,13 @@
-"""A store that counts what is read of it: the bytes, and the objects that were opened."""
+"""A store that counts what is read of it: the bytes, and the objects that were opened.
+
+Counted is what the system is asked for, so what a buffer reads in advance counts, too.
+"""
 
 from __future__ import annotations
 
+import io
 from collections import Counter
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from stores.objects import LocalObjectStore
 
@@ -16,29 +20,37 @@ class CountedStore(LocalObjectStore):
 
     def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
         _opened.add(key)
-        return _CountedStream(super().open(key, offset, etag), key)  # type: ignore[return-value]
+        stream = cast("io.BufferedReader", super().open(key, offset, etag))
+        return io.BufferedReader(_CountedFile(cast("io.FileIO", stream.detach()), key))
 
 
-class _CountedStream:
-    """A file without a buffer of its own, so that nothing is read that was not asked for."""
+class _CountedFile(io.RawIOBase):
+    """A file as the system has it."""
 
-    def __init__(self, stream: BinaryIO, key: str) -> None:
-        self._stream = stream
+    def __init__(self, file: io.FileIO, key: str) -> None:
+        self._file = file
         self._key = key
 
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        _read[self._key] += len(data)
-        return data
+    def readable(self) -> bool:
+        return True
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
+    def seekable(self) -> bool:
+        return True
 
-    def __enter__(self) -> _CountedStream:
-        return self
+    def fileno(self) -> int:
+        return self._file.fileno()
 
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        size = self._file.readinto(buffer) or 0
+        _read[self._key] += size
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def bytes_read(prefix: str = "") -> int:
