@@ -67,6 +67,9 @@ _AT_HAND = 4 * 1024 * 1024
 _TOGETHER = 8 * 1024 * 1024
 """Bytes of columns, unpacked, that are encoded anew together."""
 
+_FEW = 64
+"""Rows of a row group that are left out without a copy of all the others."""
+
 _CODECS = {0: "none", 1: "snappy", 2: "gzip", 4: "brotli", 5: "lz4", 6: "zstd", 7: "lz4"}
 _BOOLEAN = 0
 _PLAIN = 0
@@ -197,7 +200,12 @@ class _Deletion:
         return True
 
     def apply(self, _: list[Column], values: Any, matched: Matched) -> Any:
-        return values.filter(pc.invert(matched.mask))
+        if matched.count > _FEW:
+            return values.filter(pc.invert(matched.mask))
+        gone = np.flatnonzero(np.asarray(matched.mask))
+        begins, ends = (0, *(gone + 1)), (*gone, matched.rows)
+        kept = zip(begins, ends, strict=True)
+        return pa.concat_tables([values.slice(begin, end - begin) for begin, end in kept])
 
     def rows_after(self, matched: Matched) -> int:
         return matched.rows - matched.count
@@ -289,14 +297,15 @@ class _Assembly:
     def _portions(self, group: Struct) -> Iterator[list[_Old]]:
         """The columns of a row group, in order, as many at a time as are dealt with alike."""
         some: list[_Old] = []
-        chunks = chunks_of(group)
+        size, chunks = 0, chunks_of(group)
         for column in self._columns:
             own = chunks[column.first : column.first + column.leaves]
             one = _Old.of(column, own, self._edit.concerns(column))
-            if some and not (some[0].is_like(one) and _size(some) + one.size <= _TOGETHER):
+            if some and not (some[0].is_like(one) and size + one.size <= _TOGETHER):
                 yield some
-                some = []
+                some, size = [], 0
             some.append(one)
+            size += one.size
         yield some
 
     def _appended(self, group: Struct, some: list[_Old], matched: Matched) -> list[Struct]:
@@ -433,10 +442,6 @@ class _Old:
     @property
     def _shared(self) -> tuple[bool, bool, bool]:
         return self.is_concerned, self.is_indexed, self.has_second_version
-
-
-def _size(some: list[_Old]) -> int:
-    return sum(one.size for one in some)
 
 
 def _encoded(values: Any, like: _Old, old: list[Struct], seen: Any) -> BinaryIO:

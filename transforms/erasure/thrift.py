@@ -8,6 +8,7 @@ The protocol: https://github.com/apache/thrift/blob/master/doc/specs/thrift-comp
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from schemas.errors import InputError
@@ -45,9 +46,8 @@ class Values(NamedTuple):
 
 def decode(data: bytes, start: int = 0) -> tuple[Struct, int]:
     """The structure at ``start``, and where it ends. Raises ``NotThrift``."""
-    tape = _Tape(data, start)
     try:
-        return tape.struct(0), tape.place
+        return _struct(data, start, 0)
     except (IndexError, KeyError) as error:
         raise NotThrift("a structure in the file ends early, or is damaged") from error
 
@@ -59,88 +59,115 @@ def encode(struct: Struct) -> bytes:
     return bytes(out)
 
 
-class _Tape:
-    """Reads on from ``place``; ``IndexError`` where there is no more."""
+# --- Reading: a value at a place, and where it ends; an ``IndexError`` where there is no more -----
 
-    def __init__(self, data: bytes, place: int) -> None:
-        self._data = data
-        self.place = place
 
-    def struct(self, depth: int) -> Struct:
-        if depth > _DEEPEST:
-            raise NotThrift("a structure in the file is nested without end: it is damaged")
-        fields: Struct = {}
-        number = 0
-        while head := self._byte():
-            step, kind = head >> 4, head & 0x0F
-            number = number + step if step else self._number()
-            fields[number] = Value(kind, self._field(kind, depth))
-        return fields
+def _struct(data: bytes, place: int, depth: int) -> tuple[Struct, int]:
+    if depth > _DEEPEST:
+        raise NotThrift("a structure in the file is nested without end: it is damaged")
+    fields: Struct = {}
+    number = 0
+    while head := data[place]:
+        place += 1
+        kind, step = head & 0x0F, head >> 4
+        if step:
+            number += step
+        else:
+            number, place = _number(data, place, depth)
+        if kind in _BOOLEANS:
+            fields[number] = Value(kind, kind == TRUE)
+        else:
+            held, place = _READERS[kind](data, place, depth + 1)
+            fields[number] = Value(kind, held)
+    return fields, place + 1
 
-    def _field(self, kind: int, depth: int) -> Any:
-        """A field's value; a boolean one is in its type already."""
-        return kind == TRUE if kind in {TRUE, FALSE} else self._value(kind, depth)
 
-    def _value(self, kind: int, depth: int) -> Any:
-        if kind in {I16, I32, I64}:
-            return self._number()
-        if kind == BINARY:
-            return self._take(self._varint())
-        if kind == STRUCT:
-            return self.struct(depth + 1)
-        if kind in {LIST, SET}:
-            return self._values(depth + 1)
-        if kind == MAP:
-            return self._map(depth + 1)
-        if kind == DOUBLE:
-            return self._take(8)
-        if kind in {TRUE, FALSE, BYTE}:
-            return self._byte()
-        raise NotThrift("a structure in the file holds a type that is none: it is damaged")
+def _values(data: bytes, place: int, depth: int) -> tuple[Values, int]:
+    head = data[place]
+    place += 1
+    kind, size = head & 0x0F, head >> 4
+    if size == _LONG_LIST:
+        size, place = _varint(data, place)
+    _check_room(data, place, size)
+    read, items = _READERS[kind], []
+    for _ in range(size):
+        item, place = read(data, place, depth)
+        items.append(item)
+    return Values(kind, items), place
 
-    def _values(self, depth: int) -> Values:
-        head = self._byte()
-        kind, size = head & 0x0F, head >> 4
-        if size == _LONG_LIST:
-            size = self._varint()
-        self._check_room(size)
-        return Values(kind, [self._value(kind, depth) for _ in range(size)])
 
-    def _map(self, depth: int) -> tuple[int, list[tuple[Any, Any]]]:
-        size = self._varint()
-        self._check_room(size)
-        if not size:
-            return 0, []
-        kinds = self._byte()
-        key, value = kinds >> 4, kinds & 0x0F
-        return kinds, [(self._value(key, depth), self._value(value, depth)) for _ in range(size)]
+def _map(data: bytes, place: int, depth: int) -> tuple[tuple[int, list[tuple[Any, Any]]], int]:
+    size, place = _varint(data, place)
+    _check_room(data, place, size)
+    if not size:
+        return (0, []), place
+    kinds = data[place]
+    place += 1
+    pairs = []
+    for _ in range(size):
+        key, place = _READERS[kinds >> 4](data, place, depth)
+        value, place = _READERS[kinds & 0x0F](data, place, depth)
+        pairs.append((key, value))
+    return (kinds, pairs), place
 
-    def _check_room(self, size: int) -> None:
-        if size > len(self._data) - self.place:
-            raise NotThrift("a structure in the file claims more than there is: it is damaged")
 
-    def _byte(self) -> int:
-        byte = self._data[self.place]
-        self.place += 1
-        return byte
+def _bytes(data: bytes, place: int, _: int) -> tuple[bytes, int]:
+    size, place = _varint(data, place)
+    return _taken(data, place, size)
 
-    def _take(self, size: int) -> bytes:
-        self._check_room(size)
-        self.place += size
-        return self._data[self.place - size : self.place]
 
-    def _varint(self) -> int:
-        whole = shift = 0
-        while True:
-            byte = self._byte()
-            whole |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return whole
-            shift += 7
+def _double(data: bytes, place: int, _: int) -> tuple[bytes, int]:
+    return _taken(data, place, 8)
 
-    def _number(self) -> int:
-        whole = self._varint()
-        return (whole >> 1) ^ -(whole & 1)
+
+def _byte(data: bytes, place: int, _: int) -> tuple[int, int]:
+    return data[place], place + 1
+
+
+def _number(data: bytes, place: int, _: int) -> tuple[int, int]:
+    whole = data[place]
+    if whole < 0x80:  # as nearly all are
+        return (whole >> 1) ^ -(whole & 1), place + 1
+    whole, place = _varint(data, place)
+    return (whole >> 1) ^ -(whole & 1), place
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    whole = shift = 0
+    while True:
+        byte = data[place]
+        place += 1
+        whole |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return whole, place
+        shift += 7
+
+
+def _taken(data: bytes, place: int, size: int) -> tuple[bytes, int]:
+    _check_room(data, place, size)
+    return data[place : place + size], place + size
+
+
+def _check_room(data: bytes, place: int, size: int) -> None:
+    if size > len(data) - place:
+        raise NotThrift("a structure in the file claims more than there is: it is damaged")
+
+
+_BOOLEANS = frozenset({TRUE, FALSE})
+"""As fields, where the type says which; in lists they are bytes."""
+
+_READERS: dict[int, Callable[[bytes, int, int], tuple[Any, int]]] = {
+    **dict.fromkeys((TRUE, FALSE, BYTE), _byte),
+    **dict.fromkeys((I16, I32, I64), _number),
+    DOUBLE: _double,
+    BINARY: _bytes,
+    **dict.fromkeys((LIST, SET), _values),
+    MAP: _map,
+    STRUCT: _struct,
+}
+
+
+# --- Writing ----------------------------------------------------------------------------------
 
 
 def _write_struct(out: bytearray, struct: Struct) -> None:
@@ -153,27 +180,9 @@ def _write_struct(out: bytearray, struct: Struct) -> None:
         else:
             out.append(kind)
             _write_number(out, number)
-        if kind not in {TRUE, FALSE}:
-            _write_value(out, kind, held)
+        if kind not in _BOOLEANS:
+            _WRITERS[kind](out, held)
     out.append(_STOP)
-
-
-def _write_value(out: bytearray, kind: int, held: Any) -> None:
-    if kind in {I16, I32, I64}:
-        _write_number(out, held)
-    elif kind == BINARY:
-        _write_varint(out, len(held))
-        out += held
-    elif kind == STRUCT:
-        _write_struct(out, held)
-    elif kind in {LIST, SET}:
-        _write_values(out, held)
-    elif kind == MAP:
-        _write_map(out, held)
-    elif kind == DOUBLE:
-        out += held
-    else:
-        out.append(held)
 
 
 def _write_values(out: bytearray, values: Values) -> None:
@@ -183,8 +192,9 @@ def _write_values(out: bytearray, values: Values) -> None:
     else:
         out.append(_LONG_LIST << 4 | values.type)
         _write_varint(out, size)
+    write = _WRITERS[values.type]
     for item in values.items:
-        _write_value(out, values.type, item)
+        write(out, item)
 
 
 def _write_map(out: bytearray, held: tuple[int, list[tuple[Any, Any]]]) -> None:
@@ -193,8 +203,13 @@ def _write_map(out: bytearray, held: tuple[int, list[tuple[Any, Any]]]) -> None:
     if pairs:
         out.append(kinds)
     for key, value in pairs:
-        _write_value(out, kinds >> 4, key)
-        _write_value(out, kinds & 0x0F, value)
+        _WRITERS[kinds >> 4](out, key)
+        _WRITERS[kinds & 0x0F](out, value)
+
+
+def _write_bytes(out: bytearray, held: bytes) -> None:
+    _write_varint(out, len(held))
+    out += held
 
 
 def _write_number(out: bytearray, number: int) -> None:
@@ -206,3 +221,14 @@ def _write_varint(out: bytearray, rest: int) -> None:
         out.append(rest & 0x7F | 0x80)
         rest >>= 7
     out.append(rest)
+
+
+_WRITERS: dict[int, Callable[[bytearray, Any], None]] = {
+    **dict.fromkeys((TRUE, FALSE, BYTE), bytearray.append),
+    **dict.fromkeys((I16, I32, I64), _write_number),
+    DOUBLE: bytearray.extend,
+    BINARY: _write_bytes,
+    **dict.fromkeys((LIST, SET), _write_values),
+    MAP: _write_map,
+    STRUCT: _write_struct,
+}
