@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from beam_pipelines.enrich import enrich
 from runners.choose import PipelineRunner
@@ -39,7 +40,7 @@ from stores.enrichment.client import ApiSettings
 from stores.inputs import FoundFile, InputOpener
 from stores.lake_key import check_key
 from stores.log import DeliveryLog
-from stores.objects import S3Settings, open_store
+from stores.objects import S3Settings, open_store, split_uri
 from stores.parameters import ParameterStore
 from transforms.contacts.assemble import Assembled, Assembly
 from transforms.contacts.lanes import Enrichment, deal_out
@@ -121,9 +122,16 @@ def suppressed_by(
 
 
 def check_output(request: EnrichmentRequest) -> None:
-    """Raise ``UsageError`` for an output that cannot be made."""
+    """Raise ``UsageError`` for an output that cannot be made, or would take the input's place."""
     output_format(request.out)
     open_area(request.out, request.s3)
+    if _where(request.out, request.s3) == _where(request.input, request.s3):
+        raise UsageError(f"--out {request.out!r}: is the file of contacts: name another one")
+
+
+def _where(uri: str, s3: S3Settings | None) -> tuple[str, str]:
+    store, key = split_uri(uri, s3)
+    return store.uri, str(Path("/", key).resolve()) if store.uri == "/" else key
 
 
 def _is_of(

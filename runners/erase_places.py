@@ -22,7 +22,7 @@ from stores.objects.port import ObjectStore
 
 _HIDDEN = re.compile(r"(^|/)[_.]")
 
-_WORK_AREA = re.compile(rf"(?:(?:^|/)\.([^/]+)\.lethe|^_lethe/enrich/(.+))/{re.escape(PLAN)}$")
+_WORK_AREA = re.compile(rf"(?:(?:^|/)\.[^/]+\.lethe|^_lethe/enrich/.+)/{re.escape(PLAN)}$")
 """The plan of an enrichment, beside a local output or under one on S3."""
 
 
@@ -50,10 +50,11 @@ class Place:
         """Where enrichments keep rows that have not come to their end; nothing is changed there."""
         if self.is_lake:
             return
-        for info in self.store.list():
-            found = _WORK_AREA.search(info.key)
-            if found and self.only in {None, found[1], found[2]}:
-                yield self.shown(info.key.rpartition("/")[0])
+        of_one = (f".{self.only}.lethe/", f"_lethe/enrich/{self.only}/")
+        for prefix in of_one if self.only else ("",):
+            for info in self.store.list(prefix):
+                if _WORK_AREA.search(info.key):
+                    yield self.shown(info.key.rpartition("/")[0])
 
     def _contact_files(self) -> Iterator[LakeFile]:
         known = Known()

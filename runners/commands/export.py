@@ -35,7 +35,7 @@ def command(
         str | None, typer.Option("--lake", help="The lake: a folder or s3://BUCKET/PREFIX.")
     ] = None,
     subject: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--subject",
             metavar="TYPE=VALUE",
@@ -82,7 +82,7 @@ def command(
     settings = load_settings()
     configure_logs(settings.log_level, form=settings.log_format)
     order = ExportOrder(
-        identities=_identities(_given("--subject", subject)),
+        identities=_identities(subject or []),
         out=_given("--out", out),
         form=_format(form),
         expires=_expires(expires),
@@ -121,8 +121,12 @@ def _given(option: str, value: str | None) -> str:
     return value
 
 
-def _identities(subject: str) -> tuple[Identity, ...]:
-    (found,) = read_subjects([subject], None)
+def _identities(subjects: list[str]) -> tuple[Identity, ...]:
+    from schemas.errors import UsageError
+
+    if len(subjects) > 1:
+        raise UsageError("--subject: an archive is of one subject: name another in another export")
+    (found,) = read_subjects([_given("--subject", next(iter(subjects), None))], None)
     return found
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from schemas.registry import Registry
     from stores.objects import ObjectStore, S3Settings
     from stores.parameters import ParameterStore
+    from transforms.filter import ChangeFilter
     from transforms.rotate import Windowing
     from transforms.write import Output
 
@@ -122,7 +123,6 @@ def build_rules(settings: Settings, options: RuleOptions) -> Rules:
     """The rules that options and settings ask for. Raises ``UsageError`` naming a bad option."""
     from beam_pipelines.deliver import Rules
     from transforms.decode import UnknownFields
-    from transforms.filter import ChangeFilter
     from transforms.partition import Partitioning
     from transforms.scrub import ScrubKey
 
@@ -136,11 +136,7 @@ def build_rules(settings: Settings, options: RuleOptions) -> Rules:
         registry=registry,
         scrub_key=ScrubKey.of(parameter_store(settings)),
         wanted_types=_wanted_types(options.types, frozenset(registry.types)),
-        wanted=ChangeFilter(
-            events=_events(options.events),
-            since=parse_moment("--since", options.since),
-            until=parse_moment("--until", options.until),
-        ),
+        wanted=_wanted(options),
         unknown_fields=UnknownFields(policy),
         partitioning=Partitioning(_zone(zone), parse_duration("--window", options.window)),
     )
@@ -228,6 +224,18 @@ def parse_moment(option: str, text: str | None) -> datetime | None:
     except ValueError:
         raise UsageError(f"{option} {text!r}: write a time as 2026-01-02T03:04:05Z") from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _wanted(options: RuleOptions) -> ChangeFilter:
+    from transforms.filter import ChangeFilter
+
+    since = parse_moment("--since", options.since)
+    until = parse_moment("--until", options.until)
+    if since is not None and until is not None and since >= until:
+        raise UsageError(
+            f"--since {options.since!r} --until {options.until!r}: no time is between them"
+        )
+    return ChangeFilter(events=_events(options.events), since=since, until=until)
 
 
 def _names(text: str | None) -> frozenset[str]:

@@ -366,8 +366,19 @@ def _as_store_error(error: OSError, path: str) -> StoreError:
             f"{path}: {error.strerror}: a file and a folder would need the same name: move one",
             path=path,
         )
+    if error.errno == errno.ELOOP:
+        link = _link_back(path)
+        return StoreError(f"{link}: this symbolic link leads round in a circle: remove it")
     reason = error.strerror or type(error).__name__
     return StoreError(f"{path}: {reason}: check the device and its mount", path=path)
+
+
+def _link_back(path: str) -> str:
+    """Of a path that goes round and round the link that leads back to a folder which it is in."""
+    for folder in reversed(Path(path).parents):
+        if folder.is_symlink() and folder.resolve() in {one.resolve() for one in folder.parents}:
+            return str(folder)
+    return path
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:

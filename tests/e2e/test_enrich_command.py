@@ -291,6 +291,7 @@ def test_a_file_that_is_cut_off_is_not_asked_for_and_not_kept(tmp_path: Path, mo
     "arguments",
     [
         ("--out", "out.xml"),
+        ("--out", "./contacts.ndjson"),
         ("--out", "s3://bucket"),
         ("--out", "gs://bucket/out.csv"),
         ("--out", "out.csv", "--map", "email"),

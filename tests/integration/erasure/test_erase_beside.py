@@ -48,6 +48,14 @@ def test_one_file_alone_is_changed_if_it_is_named(lake: ObjectStore, folder: Pat
     assert gzip.decompress((folder / "may" / "b.csv.gz").read_bytes()).decode() == ROWS
 
 
+def test_what_lies_beside_a_file_that_is_named_is_not_looked_through(
+    lake: ObjectStore, folder: Path
+) -> None:
+    (folder / "may" / "back").symlink_to("..")
+    erase(lake, also=(str(folder / "a.csv"),))
+    assert (folder / "a.csv").read_text() == LEFT
+
+
 def test_preview_counts_them_too(lake: ObjectStore, folder: Path) -> None:
     put_visits(lake, "mixed", EMAIL, OTHER)
     preview = preview_erasure(order(also=(str(folder),)), site(lake), runner())
@@ -72,12 +80,15 @@ def test_part_of_the_lake_is_refused(lake: ObjectStore) -> None:
         erase(lake, also=(f"{lake.uri}/type=visit",))
 
 
-def test_rows_that_an_enrichment_keeps_are_named(lake: ObjectStore, folder: Path) -> None:
-    (folder / ".out.csv.lethe").mkdir()
-    (folder / ".out.csv.lethe" / "plan.json").write_text("{}")
-    done = erase(lake, also=(str(folder),))
+@pytest.mark.parametrize("named", ["", "a.csv"])
+def test_rows_that_an_enrichment_keeps_are_named(
+    lake: ObjectStore, folder: Path, named: str
+) -> None:
+    (folder / ".a.csv.lethe").mkdir()
+    (folder / ".a.csv.lethe" / "plan.json").write_text("{}")
+    done = erase(lake, also=(str(folder / named),))
     assert not done.is_complete
-    assert done.certificate.unreachable[0].startswith(f"{folder}/.out.csv.lethe: rows of an enr")
+    assert done.certificate.unreachable[0].startswith(f"{folder}/.a.csv.lethe: rows of an enr")
 
 
 def test_earlier_export_of_the_subject_goes(lake: ObjectStore, tmp_path: Path) -> None:

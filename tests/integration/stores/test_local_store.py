@@ -132,6 +132,13 @@ def test_check_writable_makes_the_folder_and_leaves_it_empty(lake: LocalObjectSt
     assert list(Path(lake.uri).iterdir()) == []
 
 
+def test_symbolic_link_that_leads_back_is_named(lake: LocalObjectStore) -> None:
+    lake.put("a/b.csv", b"x")
+    (Path(lake.uri) / "a" / "back").symlink_to("..")
+    with pytest.raises(StoreError, match="a/back: this symbolic link leads round"):
+        list(lake.list())
+
+
 def test_symbolic_links_are_followed(lake: LocalObjectStore, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "x").write_bytes(b"far")

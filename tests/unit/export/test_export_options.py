@@ -34,6 +34,7 @@ def test_what_is_missing_is_named(missing: str) -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
+        (["--subject", "email=bo@acme.example"], "an archive is of one subject"),
         (["--format", "xml"], "choose json, ndjson or csv"),
         (["--expires", "soon"], "90s, 15m, 6h or 1d"),
         (["--expires", "999999999999d"], "at most 3650d"),

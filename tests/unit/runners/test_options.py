@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runners.commands.options import parse_duration, parse_moment
+from config.settings import load_settings
+from runners.commands.options import RuleOptions, build_rules, parse_duration, parse_moment
 from schemas.errors import UsageError
 
 
@@ -37,3 +38,9 @@ def test_a_moment_is_utc_unless_it_names_a_zone(text: str, hour: int) -> None:
 def test_another_moment_is_refused_by_its_option(text: str) -> None:
     with pytest.raises(UsageError, match="--since"):
         parse_moment("--since", text)
+
+
+def test_times_with_nothing_between_them_are_refused() -> None:
+    options = RuleOptions(None, since="2026-02-01", until="2026-01-01")
+    with pytest.raises(UsageError, match="--since '2026-02-01' --until '2026-01-01'"):
+        build_rules(load_settings(), options)
