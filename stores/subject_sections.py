@@ -59,7 +59,9 @@ def tagged(hashes: Hashes, number: int) -> Hashes:
 def distinct(hashes: Sequence[Hashes]) -> Hashes:
     """All of them, sorted, each once."""
     everything = np.sort(np.concatenate([*hashes, np.zeros(0, np.uint64)]))
-    return everything[np.flatnonzero(np.diff(everything, prepend=~everything[:1]))]
+    is_first = np.ones(len(everything), np.bool_)
+    np.not_equal(everything[1:], everything[:-1], out=is_first[1:])
+    return everything[is_first]
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,17 @@ def encode_section(hashes: Hashes, members: Sequence[Member]) -> bytes:
     """A section of hashes that are ``tagged`` with places in ``members``, and ``distinct``."""
     shape = _Shape(len(hashes), len(members))
     begun = shape.begun(hashes)
-    sizes = np.bincount(shape.buckets(begun), minlength=1 << shape.bucket_bits)
+    sizes = _sizes(shape, begun)
     values = begun << np.uint64(shape.file_bits) | hashes & _NUMBER
     head = _encoded_head(shape, members, sizes)
     return b"".join((head, *_encoded_buckets(shape, values, sizes, _seed_of(head))))
+
+
+def _sizes(shape: _Shape, begun: Hashes) -> Places:
+    """How many of the values are in each bucket; they are in order."""
+    buckets = np.arange(1 << shape.bucket_bits, dtype=np.uint64)
+    firsts = buckets << np.uint64(shape.hash_bits - shape.bucket_bits)
+    return np.diff(np.searchsorted(begun, firsts), append=len(begun))
 
 
 def _encoded_head(shape: _Shape, members: Sequence[Member], sizes: Places) -> bytes:
