@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 import fastavro
@@ -36,13 +37,14 @@ from transforms.avro_container import (
 from transforms.erasure.avro_codecs import packed, unpacked
 from transforms.erasure.avro_rows import RowRedaction
 from transforms.erasure.avro_schema import arrow_struct, bare_schema, picked
-from transforms.erasure.avro_walk import Walk, compiled_walk
+from transforms.erasure.avro_walk import Walk, compiled_walk, text_columns
 from transforms.erasure.matching import Matcher
 from transforms.erasure.redaction import Redaction
 from transforms.erasure.rewritten import Rewritten
 from transforms.subject_columns import subject_column_names
 
 _SYNC = bytes(16)
+_SCHEMAS = 64
 
 Places = npt.NDArray[np.int64]
 
@@ -120,37 +122,61 @@ def _matched_in(
 class SubjectRows:
     """Reads columns of a file's blocks, and tells where in these its rows end.
 
-    ``prefix`` begins a container of these columns alone, for a reader to find a block behind it.
+    ``texts`` are taken out by the walk alone. ``prefix`` begins a container of the other columns,
+    for a reader to find a block behind it.
     """
 
     names: list[str]
+    texts: list[str]
     prefix: bytes
     walk: Walk
-    arrow: Any
+    others: Any
 
     @staticmethod
     def of(header: AvroHeader, record_type: RecordType) -> SubjectRows:
         """For the columns that may identify a subject."""
-        schema = bare_schema(header.schema)
-        every = pa.schema([(field["name"], pa.null()) for field in schema["fields"]])
-        names = subject_column_names(record_type, every)
-        columns = picked(schema, names)
-        walk = compiled_walk(schema, frozenset(names))
-        return SubjectRows(names, _prefix(columns), walk, arrow_struct(columns))
+        every = pa.schema([(name, pa.null()) for name in _column_names(header.schema)])
+        return _subject_rows(header.schema, tuple(subject_column_names(record_type, every)))
 
     def of_block(self, block: AvroBlock) -> tuple[pa.RecordBatch, Places]:
         """The columns of an unpacked block, and where in it each row ends."""
         with _reading():
-            ends, kept = self.walk(block.data, block.rows)
-            rows = list(fastavro.reader(self._container(block.rows, b"".join(kept))))
-            batch = pa.RecordBatch.from_struct_array(pa.array(rows, self.arrow))
+            ends, kept, texts = self.walk(block.data, block.rows)
+            columns = [pa.array(column, pa.string()) for column in texts]
+            columns += self._read(block.rows, b"".join(kept))
+            others = [field.name for field in self.others]
+            batch = pa.RecordBatch.from_arrays(columns, [*self.texts, *others])
         if ends[-1] != len(block.data):
             raise NotAvro("an Avro block does not end with its last row: the file is damaged")
         return batch, np.array(ends, np.int64)
 
+    def _read(self, rows: int, data: bytes) -> list[Any]:
+        """The columns that are no texts."""
+        if not self.others.num_fields:
+            return []
+        found: list[Any] = pa.array(
+            fastavro.reader(self._container(rows, data)), self.others, size=rows
+        ).flatten()
+        return found
+
     def _container(self, rows: int, data: bytes) -> BinaryIO:
         head = encoded_number(rows) + encoded_number(len(data))
         return io.BytesIO(b"".join((self.prefix, head, data, _SYNC)))
+
+
+@lru_cache(_SCHEMAS)
+def _column_names(schema: bytes) -> tuple[str, ...]:
+    return tuple(field["name"] for field in bare_schema(schema)["fields"])
+
+
+@lru_cache(_SCHEMAS)
+def _subject_rows(encoded: bytes, names: tuple[str, ...]) -> SubjectRows:
+    """Made once for files of the same schema, as those of a lake are."""
+    schema = bare_schema(encoded)
+    texts = text_columns(schema, names)
+    others = picked(schema, set(names) - set(texts))
+    walk = compiled_walk(schema, names, texts)
+    return SubjectRows(list(names), texts, _prefix(others), walk, arrow_struct(others))
 
 
 def _prefix(schema: dict[str, Any]) -> bytes:

@@ -21,7 +21,7 @@ from transforms.avro_container import NotAvro
 _NAMED = frozenset({"record", "error", "enum", "fixed"})
 _KEPT = ("type", "name", "namespace", "fields", "symbols", "items", "values", "size")
 _OF_LOGICAL = ("logicalType", "precision", "scale")
-_UUID_AS_TEXT = {"type": "string", "logicalType": "uuid"}
+UUID_AS_TEXT = {"type": "string", "logicalType": "uuid"}
 
 _WRITTEN = {"uuid": "lethe-uuid", "decimal": "lethe-decimal"}
 """Logical types of our own, whose values fastavro gives as they are written."""
@@ -169,7 +169,7 @@ def _defined(schema: Schema, known: Mapping[str, Schema], seen: set[str]) -> Sch
     if name is not None:
         seen.add(name)
         schema = known[name]
-    if schema == _UUID_AS_TEXT:
+    if schema == UUID_AS_TEXT:
         return "string"
     if "logicalType" in schema:
         return {**schema, "logicalType": _WRITTEN[schema["logicalType"]]}

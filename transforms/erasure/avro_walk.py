@@ -1,4 +1,4 @@
-"""A walk through the rows of an Avro block: where each ends, and the bytes of chosen columns.
+"""A walk through the rows of an Avro block: where each ends, and what is in chosen columns.
 
 Nothing in a row says how long it is, so every field has to be passed over. That is most of the work
 on an Avro file, and a reader that makes an object of each value, or asks of each field what type it
@@ -19,10 +19,11 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from transforms.avro_container import NotAvro
-from transforms.erasure.avro_schema import Schema, definitions
+from transforms.erasure.avro_schema import UUID_AS_TEXT, Schema, definitions
 
-Walk = Callable[[bytes, int], tuple[list[int], list[bytes]]]
-"""From a block's bytes and its number of rows to where each ends, and the chosen columns' bytes."""
+Walk = Callable[[bytes, int], tuple[list[int], list[bytes], list[list[Any]]]]
+"""From a block's bytes and its number of rows to where each ends, and the chosen columns: the bytes
+that they are encoded in, row by row, and of columns of texts these, column by column."""
 
 _WIDTHS = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 _FEW = 63
@@ -31,20 +32,46 @@ _FEW = 63
 _END = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
 
 
-def compiled_walk(schema: dict[str, Any], names: Collection[str]) -> Walk:
+def compiled_walk(
+    schema: dict[str, Any], names: Collection[str], texts: Collection[str] = ()
+) -> Walk:
     """The walk through rows of this bare schema that keeps these columns, in the schema's order.
 
-    It raises any exception for bytes that are no such rows; the last row has to end with them.
+    ``texts`` are those of them that are ``text_columns``, or some of these. It raises any exception
+    for bytes that are no such rows; the last row has to end with them.
     """
     source = _Source(definitions(schema))
-    body = ["p, ends, kept = 0, [], []", "for _ in range(rows):"]
+    body = ["p, ends, kept = 0, [], []", f"texts = [[] for _ in range({len(texts)})]"]
+    body += [f"keep_{place} = texts[{place}].append" for place in range(len(texts))]
+    steps, place = [], 0
     for field in schema["fields"]:
-        skip = source.skip(field["type"])
-        if field["name"] in names:
-            skip = ["a = p", *skip, "kept.append(data[a:p])"]
-        body += _indented(skip)
-    body += [*_indented(["ends.append(p)"]), "return ends, kept"]
-    return source.compiled(["def walk(data, rows):", *_indented(body)])
+        if field["name"] in texts:
+            steps += source.keep(field["type"], f"keep_{place}")
+            place += 1
+        elif field["name"] in names:
+            steps += ["a = p", *source.skip(field["type"]), "kept.append(data[a:p])"]
+        else:
+            steps += source.skip(field["type"])
+    body += ["for _ in range(rows):", *_indented([*steps, "ends.append(p)"])]
+    return source.compiled(
+        ["def walk(data, rows):", *_indented([*body, "return ends, kept, texts"])]
+    )
+
+
+def text_columns(schema: dict[str, Any], names: Collection[str]) -> list[str]:
+    """Those of the columns whose values are all texts, symbols, or null."""
+    known = definitions(schema)
+    fields = (field for field in schema["fields"] if field["name"] in names)
+    return [field["name"] for field in fields if _is_text(field["type"], known)]
+
+
+def _is_text(schema: Schema, known: Mapping[str, Schema]) -> bool:
+    if isinstance(schema, list):
+        others = [branch for branch in schema if branch != "null"]
+        return len(others) == 1 and len(schema) <= 2 and _is_text(others[0], known)
+    if isinstance(schema, str):
+        return schema == "string" or _is_text(known.get(schema), known)
+    return schema is not None and (schema["type"] == "enum" or schema == UUID_AS_TEXT)
 
 
 class _Source:
@@ -52,21 +79,21 @@ class _Source:
 
     def __init__(self, known: Mapping[str, Schema]) -> None:
         self._known = known
+        self._space: dict[str, Any] = {"number": _number, "length": _length, "end": _END.match}
         self._functions: list[str] = []
         self._named: dict[str, str] = {}
         self._count = 0
 
     def compiled(self, walk: list[str]) -> Walk:
         """The function ``walk``, with all that it calls."""
-        space: dict[str, Any] = {"number": _number, "length": _length, "end": _END.match}
-        exec("\n".join([*self._functions, *walk]), space)  # made here, of whole numbers alone
-        compiled: Walk = space["walk"]
+        exec("\n".join([*self._functions, *walk]), self._space)  # made here, of whole numbers alone
+        compiled: Walk = self._space["walk"]
         return compiled
 
     def skip(self, schema: Schema) -> list[str]:
         """The lines that pass over one value."""
         if isinstance(schema, list):
-            return self._union(schema)
+            return self._union([self.skip(branch) for branch in schema])
         if isinstance(schema, str):
             return self._named_type(schema) if schema in self._known else _scalar(schema)
         match schema["type"]:
@@ -80,6 +107,19 @@ class _Source:
                 return [f"p += {int(schema['size'])}"]
         return _scalar(schema["type"])
 
+    def keep(self, schema: Schema, append: str) -> list[str]:
+        """The lines that hand a text, a symbol, or None, to the function of this name."""
+        if isinstance(schema, list):
+            return self._union([self.keep(branch, append) for branch in schema])
+        if schema == "null":
+            return [f"{append}(None)"]
+        known = self._known.get(schema) if isinstance(schema, str) else schema
+        if known is not None and known["type"] == "enum":
+            name = self._name()
+            self._space[name] = known["symbols"]
+            return [*_LENGTH, f"{append}({name}[n >> 1])"]
+        return [*_LENGTH, f"{append}(data[p : p + (n >> 1)])", "p += n >> 1"]
+
     def _named_type(self, name: str) -> list[str]:
         """A call, for a type may hold itself."""
         if name not in self._named:
@@ -87,13 +127,13 @@ class _Source:
             self._define(self._named[name], self.skip(self._known[name]))
         return [f"p = {self._named[name]}(data, p)"]
 
-    def _union(self, branches: list[Schema]) -> list[str]:
+    def _union(self, branches: list[list[str]]) -> list[str]:
         lines = ["n = data[p]", "p += 1"]
         if len(branches) > _FEW:
             lines = ["n, p = length(data, p)"]
         for place, branch in enumerate(branches):
             lines.append(f"{'elif' if place else 'if'} n == {2 * place}:")
-            lines += _indented(self.skip(branch) or ["pass"])
+            lines += _indented(branch or ["pass"])
         return [*lines, "else:", *_indented(["raise ValueError"])]
 
     def _blocks(self, item: list[str]) -> list[str]:
@@ -119,14 +159,16 @@ class _Source:
         return f"skip_{self._count}"
 
 
+_LENGTH = ["n = data[p]", "p += 1", "if n & 0x81:", "    n, p = length(data, p - 1)"]
+
+
 def _indented(lines: list[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
 def _scalar(kind: str) -> list[str]:
     if kind in {"string", "bytes"}:
-        longer = "    n, p = length(data, p - 1)"
-        return ["n = data[p]", "p += 1", "if n & 0x81:", longer, "p += n >> 1"]
+        return [*_LENGTH, "p += n >> 1"]
     if kind in {"int", "long", "enum"}:
         return ["p = p + 1 if data[p] < 0x80 else end(data, p).end()"]
     width = _WIDTHS[kind]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from transforms.avro_container import NotAvro
 from transforms.erasure.avro_schema import bare_schema
-from transforms.erasure.avro_walk import compiled_walk
+from transforms.erasure.avro_walk import compiled_walk, text_columns
 
 
 def schema(*types: Any) -> dict[str, Any]:
@@ -78,28 +78,44 @@ def test_rows_end_where_the_next_ones_begin(data: st.DataObject) -> None:
     kind = schema(*(one for one, _ in kinds))
     row = st.tuples(*(values for _, values in kinds)).map(list)
     rows = [encoded(kind, values) for values in data.draw(st.lists(row, min_size=1, max_size=4))]
-    ends, _ = compiled_walk(kind, ())(b"".join(rows), len(rows))
+    ends, _, _ = compiled_walk(kind, ())(b"".join(rows), len(rows))
     assert ends == [sum(map(len, rows[: place + 1])) for place in range(len(rows))]
 
 
 def test_chosen_columns_are_kept_row_by_row() -> None:
     kind = schema("string", "long", ["null", "string"])
     rows = encoded(kind, ["a", 1, None]) + encoded(kind, ["b", 2, "c"])
-    _, kept = compiled_walk(kind, {"f0", "f2"})(rows, 2)
+    _, kept, _ = compiled_walk(kind, {"f0", "f2"})(rows, 2)
     assert kept == [b"\x02a", b"\x00", b"\x02b", b"\x02\x02c"]
+
+
+def test_texts_and_symbols_are_kept_column_by_column() -> None:
+    kind = schema("long", ["null", "string"], ENUM, ["string", "null"], ["mark", "null"])
+    rows: list[list[Any]] = [[1, None, "A", "x" * 200, "B"], [2, "é", "B", None, None]]
+    texts = text_columns(kind, {"f0", "f1", "f2", "f3", "f4"})
+    _, kept, found = compiled_walk(kind, {"f0", *texts}, texts)(
+        b"".join(encoded(kind, row) for row in rows), 2
+    )
+    assert kept == [b"\x02", b"\x04"]
+    assert found == [[None, "é".encode()], ["A", "B"], [b"x" * 200, None], ["B", None]]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "null", ["string", ENUM], ["null", "string", "long"]])
+def test_other_values_are_kept_as_they_are_encoded(kind: Any) -> None:
+    assert text_columns(schema(kind), {"f0"}) == []
 
 
 def test_blocks_that_tell_their_size_are_passed_over() -> None:
     kind = schema({"type": "array", "items": "string"}, "int")
     rows = b"\x03\x08\x02a\x02b" + b"\x02\x02c" + b"\x00" + b"\x0a"
-    assert compiled_walk(kind, ())(rows, 1) == ([len(rows)], [])
+    assert compiled_walk(kind, ())(rows, 1) == ([len(rows)], [], [])
 
 
 def test_unions_of_many_branches_are_told_apart() -> None:
     fixed = [{"type": "fixed", "name": f"t{size}", "size": size} for size in range(1, 80)]
     kind = schema(["null", *fixed])
     row = b"\x8c\x01" + bytes(70)
-    assert compiled_walk(kind, ())(row, 1) == ([len(row)], [])
+    assert compiled_walk(kind, ())(row, 1) == ([len(row)], [], [])
 
 
 @pytest.mark.parametrize(
@@ -121,4 +137,4 @@ def test_bytes_that_are_no_rows_are_an_error(kind: Any, data: bytes) -> None:
 def test_nothing_of_a_schema_is_run() -> None:
     name = 'x"); raise SystemExit(); ("'
     kind = {"type": "record", "name": "row", "fields": [{"name": name, "type": "int"}]}
-    assert compiled_walk(kind, {name})(b"\x02", 1) == ([1], [b"\x02"])
+    assert compiled_walk(kind, {name})(b"\x02", 1) == ([1], [b"\x02"], [])
