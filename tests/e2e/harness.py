@@ -29,7 +29,9 @@ from stores.objects import LocalObjectStore, ObjectStore
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 SCRUB_KEY = "only-for-tests-only-for-tests-32"
-_KEPT_BY_DESIGN = ("_lethe/log/", "_lethe/positions/", "_lethe/locks/", "_lethe/index/")
+_KEPT_BY_DESIGN = tuple(
+    f"_lethe/{name}" for name in ("log/", "positions/", "locks/", "index/", "scrub-key.json")
+)
 _UPDATED = re.compile(rb'("updatedAt":\{"[SN]":")(2026-01-\d\d|\d{13})')
 _NEW_YEAR = 1_767_225_600_000
 _DAY = 86_400_000
