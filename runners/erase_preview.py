@@ -22,10 +22,14 @@ class MatchShareExceeded(LetheError):
 
 @dataclass(frozen=True)
 class Counted:
-    """How many of how many rows belong to the subjects, and where. Files have names as shown."""
+    """How many of how many rows belong to the subjects, and where. Files have names as shown.
+
+    ``unread`` says in words which files nobody could look into.
+    """
 
     rows: int
     files: tuple[FileMatch, ...]
+    unread: tuple[str, ...] = ()
 
     @property
     def matched(self) -> int:
@@ -66,6 +70,7 @@ def preview_of(
         by_type=_sums(counted.files, _type_of),
         by_date=_sums((file for file in counted.files if file.date), lambda file: str(file.date)),
         sealed=b"",
+        unread=counted.unread,
     )
 
 

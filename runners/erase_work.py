@@ -64,7 +64,7 @@ class ErasureWork:
             for sweep in self._sweeps
             for match in sweep.count()
         ]
-        return Counted(sum(sweep.rows for sweep in self._sweeps), tuple(files))
+        return Counted(sum(sweep.rows for sweep in self._sweeps), tuple(files), self._unread())
 
     def check_share(self) -> str:
         """Raise ``MatchShareExceeded`` if too much would go that nobody has seen in a preview.
@@ -221,9 +221,12 @@ class ErasureWork:
         erased, _ = erased_in(place, self._id)
         return verdict_on(place, erased, look, self._id, self._runner)
 
+    def _unread(self) -> tuple[str, ...]:
+        return tuple(line for one in self._sweeps for line in unread_in(one.place, one.unread))
+
     def _unreachable(self) -> tuple[str, ...]:
         digests = sum(one.format is not IdentityFormat.RAW for one in self._order.identities)
-        found = [line for sweep in self._sweeps for line in unread_in(sweep.place, sweep.unread)]
+        found = [*self._unread()]
         found += [
             f"{area}: rows of an enrichment that has not ended: finish it, and erase again"
             for sweep in self._sweeps

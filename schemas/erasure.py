@@ -123,7 +123,10 @@ class ErasedFile:
 
 @dataclass(frozen=True)
 class Preview:
-    """What an erasure would do, as it was counted. ``sealed`` holds the subjects, encrypted."""
+    """What an erasure would do, as it was counted. ``sealed`` holds the subjects, encrypted.
+
+    ``unread`` says in words which files nobody could look into.
+    """
 
     id: str
     made_at: datetime
@@ -136,6 +139,7 @@ class Preview:
     by_type: Mapping[str, int]
     by_date: Mapping[str, int]
     sealed: bytes = field(repr=False)
+    unread: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:

@@ -274,6 +274,8 @@ def _show_preview(preview: Preview) -> None:
     _print_counts("type", preview.by_type.items())
     _print_counts("date", preview.by_date.items())
     _print_counts("file", ((file.path, file.matched) for file in preview.files))
+    for line in preview.unread:
+        typer.echo(f"not looked into: {line}", err=True)
     typer.echo(f"to erase them: lethe erase --lake LAKE --preview {preview.id}")
 
 

@@ -62,6 +62,12 @@ def test_preview_counts_them_too(lake: ObjectStore, folder: Path) -> None:
     assert preview.by_type == {"contacts": 3, "visit": 1}
 
 
+def test_preview_names_what_nobody_can_look_into(lake: ObjectStore, folder: Path) -> None:
+    (folder / "c.parquet").write_bytes(b"PAR1 and no more")
+    preview = preview_erasure(order(also=(str(folder),)), site(lake), runner())
+    assert [line.partition(":")[0] for line in preview.unread] == [f"{folder}/c.parquet"]
+
+
 def test_file_that_its_owner_writes_meanwhile_is_read_anew(lake: ObjectStore, folder: Path) -> None:
     path = folder / "a.csv"
     by = Meanwhile(lambda: path.write_text(ROWS + f"3,{OTHER}\n"))
