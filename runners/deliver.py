@@ -81,7 +81,8 @@ def run_round(delivery: Delivery, runner: PipelineRunner, console: Console) -> R
         report = _survey(delivery, plan, sources, known, runner, console)
     else:
         run = log.begin(new_run_id(datetime.now(UTC)), known.number)
-        report = _deliver(delivery, plan, sources, log, run, known, runner, console)
+        heeded = heeding_all(log, known)
+        report = _deliver(delivery, plan, sources, log, run, heeded, runner, console)
         take_out_late_rows(delivery, known)
     return _timed(report, plan, sources, time.monotonic() - began)
 
@@ -100,6 +101,15 @@ def prepare_lake(log: DeliveryLog, delivery: Delivery) -> None:
     for folder in folders:
         if not folder.name.endswith(recovery.waiting):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def heeding_all(log: DeliveryLog, known: Positions) -> Positions:
+    """The same positions, with suppressions that have begun since. Call when the run has begun.
+
+    An erasure first enters its suppression, and then looks which runs are under way: it waits for
+    this one, or is heeded by it.
+    """
+    return replace(known, suppressions=log.cleanliness_since(known).suppressions)
 
 
 def take_out_late_rows(delivery: Delivery, known: Positions) -> None:

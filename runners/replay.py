@@ -15,6 +15,7 @@ from runners.alive import alive_run
 from runners.choose import PipelineRunner
 from runners.deliver import (
     Delivery,
+    heeding_all,
     prepare_lake,
     report_of,
     take_out_late_rows,
@@ -46,7 +47,8 @@ def replay_round(
     if not found:
         return Report()
     run = log.begin(new_run_id(datetime.now(UTC)), known.number)
-    report = _replay(delivery, chosen, found, log, run, known, runner, console)
+    heeded = heeding_all(log, known)
+    report = _replay(delivery, chosen, found, log, run, heeded, runner, console)
     take_out_late_rows(delivery, known)
     seconds = time.monotonic() - began
     return replace(
