@@ -78,7 +78,8 @@ class Suppressed:
     how a field that is scrubbed by hash holds the value. ``near`` are short keyed hashes by which
     nearly all other values are told apart at once; many values share each. With
     ``plus_addressing`` they are those of an email without what follows a ``+`` in its local part,
-    and so are those of values to be compared.
+    and so are those of values to be compared. ``hints`` are shorter still, and made of the end
+    of a value alone, of an email of that of its local part.
     """
 
     type: IdentityType
@@ -87,6 +88,7 @@ class Suppressed:
     near: tuple[int, ...]
     expires_at: datetime | None = None
     plus_addressing: bool = False
+    hints: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.dsr import Identity, IdentityType
-from schemas.identities import KEEPS_CASE, normalised
+from schemas.dsr import IdentityType
+from schemas.identities import KEEPS_CASE, normalised_value
 
 _WHITE_SPACE = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
 """The white space of ASCII, as ``str.strip`` has it."""
@@ -72,7 +72,7 @@ def _of_ascii(values: Any, kind: IdentityType, plus_addressing: bool) -> Any:
 def _by_the_rule(values: Any, kind: IdentityType, plus_addressing: bool) -> Any:
     found = pc.dictionary_encode(values)
     words = [
-        None if word is None else normalised(Identity(kind, word), plus_addressing)
+        None if word is None else normalised_value(word, kind, plus_addressing)
         for word in words_in(found.dictionary)
     ]
     return pa.array(words, values.type).take(found.indices)

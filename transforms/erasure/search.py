@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import pyarrow as pa
-
 from schemas.dsr import Identity, IdentityType
 from schemas.erasure import Suppressed
 from schemas.registry import Registry
@@ -103,9 +101,8 @@ class SuppressedText:
     def _is_any(self, values: list[str]) -> bool:
         if not self._stored.isdisjoint(values):
             return True
-        texts = pa.array(values, pa.string())
         return any(
-            not self._exact.isdisjoint(hasher.exact_values(texts, kind))
+            not self._exact.isdisjoint(hasher.exact_each(values, kind))
             for hasher, kind in self._ways
         )
 
