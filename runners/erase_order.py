@@ -71,10 +71,13 @@ class ErasureSite:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
-def open_site(lake: str, settings: Settings, schemas: Path | None = None) -> ErasureSite:
+def open_site(
+    lake: str, settings: Settings, schemas: Path | None = None, *, signs: bool = True
+) -> ErasureSite:
     """The lake at a URI, with the settings' keys and record types, or those of a folder.
 
-    Raises ``UsageError`` if a key is missing.
+    Where nothing is signed, there need not be a key for that. Raises ``UsageError`` if a key is
+    missing.
     """
     s3 = S3Settings.of(settings.s3)
     parameters = open_parameters(settings.parameters)
@@ -82,7 +85,7 @@ def open_site(lake: str, settings: Settings, schemas: Path | None = None) -> Era
         store=open_store(lake, s3),
         scrub_key=ScrubKey.of(parameters),
         registry=load_registry(schemas or settings.schemas),
-        keys=audit_keys(parameters),
+        keys=audit_keys(parameters) if signs else AuditKeys(()),
         seals=Subjects(parameters),
         s3=s3,
     )

@@ -89,7 +89,7 @@ def command(
         encryption=_encryption(tuple(encrypt_to or ()), passphrase_file),
         plus_addressing=plus_addressing,
     )
-    site = open_site(_given("--lake", lake), settings, schemas)
+    site = open_site(_given("--lake", lake), settings, schemas, signs=False)
     shared.check_lake(site.store)
     count = shared.worker_count(settings, workers)
     where = runner_options(runner, count, flink_master, spark_master, worker_pool)

@@ -37,7 +37,7 @@ def command(
 
     settings = load_settings()
     configure_logs(settings.log_level, form=settings.log_format)
-    site = open_site(lake, settings, schemas)
+    site = open_site(lake, settings, schemas, signs=not public_key)
     found = _certificate(certificate, public_key or [], site.keys)
     shared.check_lake(site.store)
     with open_file_runner(RunnerOptions(workers=shared.worker_count(settings, workers))) as opened:
@@ -51,10 +51,13 @@ def command(
 
 def _certificate(path: Path, pems: list[Path], own: AuditKeys) -> Certificate:
     from stores.audit_keys import public_keys
-    from stores.erasure_certificates import decode_certificate
+    from stores.erasure_certificates import CertificateBroken, decode_certificate
 
     keys = public_keys(map(_content, pems)) if pems else own.public
-    return decode_certificate(_content(path), keys)
+    try:
+        return decode_certificate(_content(path), keys)
+    except CertificateBroken as error:
+        raise CertificateBroken(f"{path}: {error.message}") from None
 
 
 def _content(path: Path) -> bytes:

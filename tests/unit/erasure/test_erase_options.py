@@ -14,7 +14,9 @@ from runners.commands.erase import read_subjects
 from runners.erase_preview import Counted, MatchShareExceeded, check_share
 from schemas.erasure import FileKind, FileMatch
 from schemas.errors import LetheError, UsageError
-from tests.erasing import SECRETS
+from stores.audit_keys import audit_keys
+from stores.erasure_certificates import CertificateBroken
+from tests.erasing import SECRETS, Secrets
 
 SOMEBODY = "--subject=email=secret@example.com"
 
@@ -115,3 +117,16 @@ def test_missing_key_is_said_before_anything_is_done(
     with pytest.raises(UsageError, match="LETHE_AUDIT_KEYS"):
         run("--lake", str(tmp_path / "lake"), SOMEBODY)
     assert not (tmp_path / "lake" / "_lethe").exists()
+
+
+def test_outsider_who_verifies_needs_no_key_to_sign_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LETHE_AUDIT_KEYS")
+    monkeypatch.setenv("LETHE_PARAMETERS__SOURCE", "env")
+    (tmp_path / "key.pem").write_text(audit_keys(Secrets()).public_pem)
+    (tmp_path / "c.json").write_text("{}")
+    app = typer.main.get_command(build_app("verify-erasure"))
+    asked = ["--lake", "lake", "--certificate", "c.json", "--public-key", "key.pem"]
+    with pytest.raises(CertificateBroken, match=r"c\.json: this is no certificate"):
+        app(["verify-erasure", *asked], standalone_mode=False)
