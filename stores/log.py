@@ -28,6 +28,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -88,6 +89,9 @@ SNAPSHOTS = "_lethe/positions/"
 
 SNAPSHOT_EVERY = 50
 """Commits between two snapshots of all positions, which bound what a start has to read."""
+
+_SNAPSHOTS_KEPT = 2
+"""The newest, and the one that somebody may be about to read."""
 
 STALE_AFTER = 15 * 60
 """Seconds without a heartbeat after which a run on another machine is taken for dead."""
@@ -413,20 +417,27 @@ class DeliveryLog:
             yield decode_as(Commit, key, self._store.read(key))
 
     def _snapshot(self) -> Snapshot | None:
-        latest = None
-        for info in self._store.list(SNAPSHOTS):
-            latest = info
-        if latest is None:
-            return None
-        return decode_as(Snapshot, latest.key, self._store.read(latest.key))
+        for key in reversed(self._snapshot_keys()):
+            with suppress(ObjectMissing):  # since then there is a newer one: it would serve as well
+                snapshot: Snapshot = decode_as(Snapshot, key, self._store.read(key))
+                return snapshot
+        return None
+
+    def _snapshot_keys(self) -> list[str]:
+        return [info.key for info in self._store.list(SNAPSHOTS)]
 
     def snapshot_if_due(self, commit: Commit) -> None:
-        """Write down all positions if so many commits have been made."""
+        """Write down all positions if so many commits have been made; few of them are kept.
+
+        Each holds all that those before it do, so together they would outgrow the log.
+        """
         if commit.number % SNAPSHOT_EVERY:
             return
         positions = self.positions()
         key = f"{SNAPSHOTS}{positions.number:020d}.json"
         self._store.put(key, msgspec.json.encode(snapshot_of(positions)))
+        for old in self._snapshot_keys()[:-_SNAPSHOTS_KEPT]:
+            self._store.delete(old)
 
 
 def staging_name(run_id: str, now: datetime) -> str:

@@ -212,6 +212,34 @@ def test_with_a_snapshot_only_later_commits_are_read(tmp_path: Path) -> None:
     assert begin(log, "next").last_commit == SNAPSHOT_EVERY
 
 
+def test_the_newest_snapshot_and_one_before_it_are_kept(tmp_path: Path) -> None:
+    store = LocalObjectStore(tmp_path)
+    log = log_of(store)
+    for number in (1, 2, 3):
+        store.put(f"_lethe/positions/{number:020d}.json", b'{"number": 0, "sources": []}')
+    for number in range(SNAPSHOT_EVERY):
+        run = begin(log, str(number))
+        log.commit(run, draft(run))
+    kept = [int(info.key[-25:-5]) for info in store.list("_lethe/positions/")]
+    assert kept == [3, SNAPSHOT_EVERY]
+
+
+class Swept(LocalObjectStore):
+    """A lake in which another process removes a snapshot just before it is read."""
+
+    def read(self, key: str) -> bytes:
+        if key.endswith("2.json"):
+            self.delete(key)
+        return super().read(key)
+
+
+def test_a_snapshot_that_is_gone_as_it_is_read_is_passed_over(tmp_path: Path) -> None:
+    store = Swept(tmp_path)
+    for number in (1, 2):
+        store.put(f"_lethe/positions/{number:020d}.json", b'{"number": 7, "sources": []}')
+    assert log_of(store).positions().number == 7
+
+
 def test_a_snapshot_does_not_count_a_later_commit_twice(tmp_path: Path) -> None:
     store = LocalObjectStore(tmp_path)
     log = log_of(store)
