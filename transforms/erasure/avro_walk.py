@@ -5,9 +5,8 @@ on an Avro file, and a reader that makes an object of each value, or asks of eac
 is, takes several times as long. So the walk is a function that is compiled for a file's schema, as
 ``dataclasses`` compiles its own. Of the schema nothing goes into its text but whole numbers::
 
-    n = data[p]; p += 1                        # a string: its length ...
-    if n & 0x81: n, p = length(data, p - 1)    # ... of several bytes, or a negative one: an error
-    p += n >> 1
+    p += steps[data[p]] or step(data, p)    # a string: by its length, if that is a byte ...
+    p = ends_2(data, p).end()               # two longs: by a regular expression
 
 The encoding: https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 """
@@ -15,7 +14,8 @@ The encoding: https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
 from transforms.avro_container import NotAvro
@@ -29,7 +29,11 @@ _WIDTHS = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 _FEW = 63
 """Branches of a union that are told apart by one byte."""
 
-_END = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
+_STEPS = [0 if byte & 0x81 else 1 + (byte >> 1) for byte in range(256)]
+"""How far it is over a string with its length, by the first byte; 0 if more has to be read."""
+
+_NUMBER = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
+_PASS_NUMBER = "p = p + 1 if data[p] < 0x80 else ends_1(data, p).end()"
 
 
 def compiled_walk(
@@ -79,16 +83,30 @@ class _Source:
 
     def __init__(self, known: Mapping[str, Schema]) -> None:
         self._known = known
-        self._space: dict[str, Any] = {"number": _number, "length": _length, "end": _END.match}
+        self._space: dict[str, Any] = {
+            "number": _number, "length": _length, "steps": _STEPS, "step": _step,
+            "ends_1": _ends(1),
+        }  # fmt: skip
         self._functions: list[str] = []
         self._named: dict[str, str] = {}
         self._count = 0
 
     def compiled(self, walk: list[str]) -> Walk:
         """The function ``walk``, with all that it calls."""
-        exec("\n".join([*self._functions, *walk]), self._space)  # made here, of whole numbers alone
+        lines = self._merged([*self._functions, *walk])
+        exec("\n".join(lines), self._space)  # made here, of whole numbers alone
         compiled: Walk = self._space["walk"]
         return compiled
+
+    def _merged(self, lines: list[str]) -> Iterator[str]:
+        """The lines, with numbers that follow one another passed over at one go."""
+        for line, same in groupby(lines):
+            count = len(list(same))
+            if count == 1 or line.lstrip() != _PASS_NUMBER:
+                yield from [line] * count
+            else:
+                self._space[f"ends_{count}"] = _ends(count)
+                yield line.replace(_PASS_NUMBER, f"p = ends_{count}(data, p).end()")
 
     def skip(self, schema: Schema) -> list[str]:
         """The lines that pass over one value."""
@@ -134,7 +152,10 @@ class _Source:
         for place, branch in enumerate(branches):
             lines.append(f"{'elif' if place else 'if'} n == {2 * place}:")
             lines += _indented(branch or ["pass"])
-        return [*lines, "else:", *_indented(["raise ValueError"])]
+        lines += ["else:", *_indented(["raise ValueError"])]
+        if branches[0]:
+            return lines
+        return ["if data[p]:", *_indented(lines), "else:", "    p += 1"]  # mostly null
 
     def _blocks(self, item: list[str]) -> list[str]:
         """A list or a map: blocks of items, of which some tell their size; most have but one."""
@@ -168,11 +189,22 @@ def _indented(lines: list[str]) -> list[str]:
 
 def _scalar(kind: str) -> list[str]:
     if kind in {"string", "bytes"}:
-        return [*_LENGTH, "p += n >> 1"]
+        return ["p += steps[data[p]] or step(data, p)"]
     if kind in {"int", "long", "enum"}:
-        return ["p = p + 1 if data[p] < 0x80 else end(data, p).end()"]
+        return [_PASS_NUMBER]
     width = _WIDTHS[kind]
     return [f"p += {width}"] if width else []
+
+
+def _ends(count: int) -> Callable[[bytes, int], Any]:
+    """What matches so many numbers."""
+    return re.compile(_NUMBER * count).match
+
+
+def _step(data: bytes, place: int) -> int:
+    """How far it is over a string and its length."""
+    double, start = _length(data, place)
+    return start - place + (double >> 1)
 
 
 def _length(data: bytes, place: int) -> tuple[int, int]:
