@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from dsr.changing import Step
 from schemas.alerts import Alert, AlertKind
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 DENIED = "review_denied"
+
+NOT_ALL_REACHED = "not_all_reached"
+"""The code of what was erased as far as that was possible, and is not done."""
+
+AGAIN = timedelta(minutes=30)
+"""After so long it is looked whether deliveries that had begun before have ended."""
 
 _DUE = frozenset({DsrStatus.QUEUED, DsrStatus.SUBMITTED, DsrStatus.IN_PROGRESS})
 
@@ -149,21 +155,30 @@ def accepted_status(work: LakeWork | None) -> DsrStatus:
 # --- while a job is at it
 
 
-def is_due(dsr: Dsr) -> bool:
-    """Whether a job may take it up."""
-    waits = dsr.lake is not None and dsr.lake.state is LakeState.WAITING
-    return waits and dsr.status in _DUE and dsr.cancel_requested_at is None
+def is_due(dsr: Dsr, now: datetime) -> bool:
+    """Whether a job may take it up by now."""
+    work = dsr.lake
+    if work is None or work.state is not LakeState.WAITING or dsr.cancel_requested_at is not None:
+        return False
+    return dsr.status in _DUE and (work.try_at is None or work.try_at <= now)
 
 
 def taken(dsr: Dsr, now: datetime, job_id: str, counts_first: bool) -> Step | None:
-    """Taken up by a job: an erasure is counted first, unless a reviewer has approved that."""
-    if dsr.lake is None or not is_due(dsr):
+    """Taken up by a job: an erasure is counted first, unless a reviewer has approved that.
+
+    What a job has put off is not for the same job, however late that goes on.
+    """
+    if dsr.lake is None or not is_due(dsr, now):
+        return None
+    if dsr.lake.try_at is not None and dsr.lake.job_id == job_id:
         return None
     is_erasure = dsr.type is RequestType.ERASURE
     if counts_first and is_erasure and not dsr.lake.is_approved:
         work = replace(dsr.lake, state=LakeState.COUNTING, job_id=job_id)
         return Step(replace(dsr, lake=work), "lake_counting", {"job": job_id})
-    work = replace(dsr.lake, state=LakeState.RUNNING, job_id=job_id, began_at=now, reason=None)
+    work = replace(
+        dsr.lake, state=LakeState.RUNNING, job_id=job_id, began_at=now, reason=None, try_at=None
+    )
     status = dsr.status
     if work.alone and status.may_become(DsrStatus.IN_PROGRESS):
         status = DsrStatus.IN_PROGRESS
@@ -194,14 +209,63 @@ def done(dsr: Dsr, now: datetime, job_id: str, certificate: LakeCertificate) -> 
     work = dsr.lake
     if work is None or not _is_at(work, job_id) or work.state is not LakeState.RUNNING:
         return None
-    kept = replace(work, state=LakeState.DONE, certificate=certificate, done_at=now, reason=None)
-    detail = {
+    kept = replace(work.certified(certificate), state=LakeState.DONE, done_at=now, reason=None)
+    return Step(_joined(replace(dsr, lake=kept), now), "lake_erased", _told(certificate))
+
+
+def left_over(
+    dsr: Dsr, now: datetime, job_id: str, certificate: LakeCertificate, missed: int
+) -> Step | None:
+    """Erased as far as that was possible, by this certificate, and so not done.
+
+    With ``missed``, how much was not reached, it is left to operators; without, it waits for the
+    deliveries that had begun before.
+    """
+    work = dsr.lake
+    if work is None or not _is_at(work, job_id) or work.state is not LakeState.RUNNING:
+        return None
+    kept = work.certified(certificate)
+    if missed:
+        reason = f"{NOT_ALL_REACHED}: the certificate names {missed} places that were not reached"
+        kept = replace(kept, state=LakeState.PARKED, reason=reason)
+    else:
+        kept = _waiting_for_deliveries(kept, now)
+    return Step(replace(dsr, lake=kept), "lake_left_over", _told(certificate))
+
+
+def put_off(dsr: Dsr, now: datetime, job_id: str) -> Step | None:
+    """Looked at again, and deliveries that had begun before are still under way."""
+    work = dsr.lake
+    if work is None or not _is_at(work, job_id) or work.state is not LakeState.RUNNING:
+        return None
+    return Step(replace(dsr, lake=_waiting_for_deliveries(work, now)), "lake_put_off")
+
+
+def accepted(dsr: Dsr, now: datetime) -> Step | None:
+    """What was not reached is not going to be, somebody decided: done by the certificate there is.
+
+    None for any other.
+    """
+    work = dsr.lake
+    if work is None or work.state is not LakeState.PARKED or work.certificate is None:
+        return None
+    kept = replace(work, state=LakeState.DONE, done_at=now)
+    return Step(_joined(replace(dsr, lake=kept), now), "lake_accepted", _told(work.certificate))
+
+
+def _waiting_for_deliveries(work: LakeWork, now: datetime) -> LakeWork:
+    reason = "deliveries that had begun before the erasure are under way"
+    return replace(work, state=LakeState.WAITING, try_at=now + AGAIN, reason=reason)
+
+
+def _told(certificate: LakeCertificate) -> dict[str, Any]:
+    return {
         "certificate": certificate.id,
         "certificateSha256": certificate.sha256,
         "requests": certificate.requests,
         "unreachable": certificate.unreachable,
+        "openRuns": certificate.open_runs,
     }
-    return Step(_joined(replace(dsr, lake=kept), now), "lake_erased", detail)
 
 
 def handed_over(

@@ -59,11 +59,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ErasureDone:
-    """What an erasure did. ``drift`` says how it differs from its preview, if it had one."""
+    """What an erasure did. ``drift`` says how it differs from its preview, if it had one.
+
+    ``missed`` is how much of what it was to reach it did not; what the certificate has beside that
+    under ``unreachable`` was known when it was asked for.
+    """
 
     certificate: Certificate
     drift: str = ""
     seconds: float = 0.0
+    missed: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -103,7 +108,7 @@ def run_erasure(order: ErasureOrder, site: ErasureSite, runner: FileRunner) -> E
     site.store.put(certificate_key(record.id), encode_certificate(certificate))
     work.forget()
     drop_previews(site.store, site.seals, frozenset(order.identities), site.clock())
-    return ErasureDone(certificate, told, round(time.monotonic() - began, 3))
+    return ErasureDone(certificate, told, round(time.monotonic() - began, 3), work.missed)
 
 
 def new_id() -> str:

@@ -42,7 +42,10 @@ _log = structlog.get_logger()
 
 
 class ErasureWork:
-    """One erasure: call the steps in their order. Nothing is changed before ``erase``."""
+    """One erasure: call the steps in their order. Nothing is changed before ``erase``.
+
+    ``missed`` is how much of what was to be reached the certificate names as not reached.
+    """
 
     def __init__(
         self, order: ErasureOrder, site: ErasureSite, runner: FileRunner, erasure_id: str
@@ -54,6 +57,7 @@ class ErasureWork:
         self._sweeps = [Sweep(place, self._task(place), runner) for place in self._places()]
         self._late = LateRows(site.store, site.scrub_key, site.registry)
         self._exports = RemovedExports()
+        self.missed = 0
 
     def count(self) -> Counted:
         """How many rows belong to the subjects."""
@@ -136,11 +140,7 @@ class ErasureWork:
                 number for place, _, entries in found for number in entries if place.is_lake
             ),
             open_runs=open_runs,
-            unreachable=(
-                *self._unreachable(),
-                *self._exports.unreachable,
-                *self._old_versions(),
-            ),
+            unreachable=self._unreachable(),
         )
         return signed(unsigned, self._site.keys)
 
@@ -225,19 +225,31 @@ class ErasureWork:
         return tuple(line for one in self._sweeps for line in unread_in(one.place, one.unread))
 
     def _unreachable(self) -> tuple[str, ...]:
-        digests = sum(one.format is not IdentityFormat.RAW for one in self._order.identities)
+        """In words, what was not reached: what was missed, and what was not asked for."""
+        kept = self._old_versions()
+        is_missed = self._order.old_versions is OldVersionsRule.REMOVE
+        missed = (*self._missed(), *self._exports.unreachable, *(kept if is_missed else ()))
+        self.missed = len(missed)
+        return (*missed, *self._unasked(), *(() if is_missed else kept))
+
+    def _missed(self) -> tuple[str, ...]:
         found = [*self._unread()]
         found += [
             f"{area}: rows of an enrichment that has not ended: finish it, and erase again"
             for sweep in self._sweeps
             for area in sweep.place.unfinished()
         ]
-        if digests:
-            found.append(
-                f"{digests} identities were given as digests: they are not kept out of what comes, "
-                "and not found where the pipeline has hashed a value"
-            )
         return tuple(found)
+
+    def _unasked(self) -> tuple[str, ...]:
+        digests = sum(one.format is not IdentityFormat.RAW for one in self._order.identities)
+        if not digests:
+            return ()
+        line = (
+            f"{digests} identities were given as digests: they are not kept out of what comes, and "
+            "not found where the pipeline has hashed a value"
+        )
+        return (line,)
 
     def _old_versions(self) -> list[str]:
         """Remove or name what stores have kept of files as they were, as that was asked for.

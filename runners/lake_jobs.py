@@ -25,7 +25,18 @@ from config.settings import Settings
 from dsr.alerts import Alerts
 from dsr.changing import Decide, Step, change
 from dsr.desk import Desk, open_desk
-from dsr.lake import done, handed_over, held, parked, parked_alert, returned, taken
+from dsr.lake import (
+    NOT_ALL_REACHED,
+    done,
+    handed_over,
+    held,
+    left_over,
+    parked,
+    parked_alert,
+    put_off,
+    returned,
+    taken,
+)
 from dsr.requests import particulars
 from runners.choose import PipelineRunner
 from runners.erase import ErasureDone, close_erasure, open_site, preview_erasure, run_erasure
@@ -40,11 +51,12 @@ from schemas.alerts import Alert
 from schemas.audit import AuditDraft
 from schemas.dsr import Dsr, RequestType
 from schemas.dsr_lake import REQUESTS, LakeCertificate, LakeExport, LakePreview, LakeState
-from schemas.errors import InputMissing, LetheError, UsageError
+from schemas.errors import InputMissing, LakeError, LetheError, ObjectMissing, UsageError
 from schemas.jobs import Job
 from schemas.subject_lists import Subject
-from stores.erasure_certificates import certificate_key
+from stores.erasure_certificates import certificate_key, decode_certificate
 from stores.erasures import end_record, find_record
+from stores.log import DeliveryLog
 from stores.notify.opening import open_notifiers
 from stores.parameters import open_parameters
 from stores.previews import load_preview
@@ -59,6 +71,7 @@ ACTOR = "lake"
 """What the audit log calls it."""
 
 _MINE = frozenset({LakeState.RUNNING, LakeState.DONE, LakeState.HELD})
+_LEFT = frozenset({LakeState.WAITING, LakeState.PARKED})
 PREVIEW_WANTED = "a reviewer has to approve what the erasure would take"
 TOO_MUCH = "more rows belong to the subject than may go unseen: a reviewer has to approve that"
 
@@ -114,11 +127,12 @@ class LakeJob:
 
     def run(self) -> None:
         """Answer the job's requests as far as they are still to be answered."""
-        readable = [dsr for dsr in take_up(self.job, self.desk) if self._is_readable(dsr)]
+        taken_up = [dsr for dsr in take_up(self.job, self.desk) if not self._put_off(dsr)]
+        readable = [dsr for dsr in taken_up if self._is_readable(dsr)]
         for dsr in readable:
             if _state_of(dsr) is LakeState.COUNTING:
                 self._hold(dsr, PREVIEW_WANTED)
-        ours = [dsr for dsr in readable if _is_to_be_erased(dsr)]
+        ours = [dsr for dsr in readable if self._is_to_be_erased(dsr)]
         self._erase(self._still_approved(list(filter(_is_approved, ours))), 1.0)
         self._erase([dsr for dsr in ours if not _is_approved(dsr)], self._section.max_match_share)
         for dsr in readable:
@@ -143,7 +157,7 @@ class LakeJob:
 
     def _still_approved(self, group: Sequence[Dsr]) -> Sequence[Dsr]:
         """Those of which what was approved is kept; all, once their erasure has begun."""
-        if group and self._is_known(_id_of(group)):
+        if group and self._is_known(self._id_of(group)):
             return group
         return [dsr for dsr in group if self._is_still_approved(dsr)]
 
@@ -151,6 +165,8 @@ class LakeJob:
         """Whether what was approved is kept; if not, it is counted anew by a later job."""
         if _state_of(dsr) is not LakeState.RUNNING or dsr.lake is None or dsr.lake.preview is None:
             return True
+        if dsr.lake.certificate is not None:
+            return True  # done as approved, but for what could not be reached then
         try:
             load_preview(self.site.store, dsr.lake.preview.id, self.desk.clock())
         except UsageError:
@@ -188,10 +204,10 @@ class LakeJob:
         """Whether an earlier run of the job has divided these, so that it is to be done again."""
         if any(_state_of(dsr) is LakeState.HELD for dsr in group):
             return True  # by whom too much would go: the others are not to take it with them
-        if self.job.attempts < 2 or len(group) < 2 or self._is_known(_id_of(group)):
+        if self.job.attempts < 2 or len(group) < 2 or self._is_known(self._id_of(group)):
             return False
         return any(
-            self._is_known(_id_of(half)) or self._was_halved(half) for half in _halves(group)
+            self._is_known(self._id_of(half)) or self._was_halved(half) for half in _halves(group)
         )
 
     def _is_known(self, erasure_id: str) -> bool:
@@ -211,7 +227,7 @@ class LakeJob:
             suppress_for=None if days is None else timedelta(days=days),
             wait=timedelta(seconds=section.wait_seconds),
             old_versions=section.old_versions,
-            id=_id_of(group),
+            id=self._id_of(group),
         )
 
     def _is_there(self, place: str) -> bool:
@@ -236,18 +252,73 @@ class LakeJob:
             files=len(made.files),
             unreachable=len(made.unreachable),
             open_runs=len(made.open_runs),
+            job_id=self.job.id,
         )
         for dsr in group:
-            self._tell(dsr, partial(done, job_id=self.job.id, certificate=told))
+            self._tell_end(dsr, told, finished.missed)
         close_erasure(self.site, finished)
         self.erased += len(group)
         if not finished.is_complete:
             _log.warning("an erasure could not reach everything", erasure=made.id)
 
+    def _tell_end(self, dsr: Dsr, made: LakeCertificate, missed: int) -> None:
+        """Done if all was reached; if not, operators are told first."""
+        if not missed and not made.open_runs:
+            self._tell(dsr, partial(done, job_id=self.job.id, certificate=made))
+            return
+        if missed:
+            self.tell(parked_alert(dsr, self.job.id, NOT_ALL_REACHED, self.desk.clock()))
+        self._tell(dsr, partial(left_over, job_id=self.job.id, certificate=made, missed=missed))
+
+    # --- what was certified before, and was not done
+
+    def _put_off(self, dsr: Dsr) -> bool:
+        """Whether a delivery that its last certificate speaks of is under way still."""
+        work = dsr.lake
+        if work is None or work.state is not LakeState.RUNNING or work.certificate is None:
+            return False
+        if not self._open_runs(work.certificate) & DeliveryLog(self.site.store).open_runs():
+            return False
+        self._tell(dsr, partial(put_off, job_id=self.job.id))
+        return True
+
+    def _open_runs(self, certificate: LakeCertificate) -> set[str]:
+        if not certificate.open_runs:
+            return set()
+        try:
+            kept = self.site.store.read(certificate_key(certificate.id))
+            return {*decode_certificate(kept, self.site.keys.public).open_runs}
+        except (ObjectMissing, LakeError):
+            return set()  # nobody can tell: erased again, it is told anew
+
+    def _is_to_be_erased(self, dsr: Dsr) -> bool:
+        """Whether the job took it to be erased; one that was just counted it did not."""
+        work = dsr.lake
+        if dsr.type is not RequestType.ERASURE or work is None:
+            return False
+        if work.state in _LEFT:
+            return work.certificate is not None and work.certificate.job_id == self.job.id
+        return work.state in _MINE and (work.state is not LakeState.HELD or work.reason == TOO_MUCH)
+
+    def _id_of(self, group: Sequence[Dsr]) -> str:
+        """The erasure's id: the same for the same requests, in each job that erases them again.
+
+        No certificate takes the place of another one.
+        """
+        again = [self.job.id] if any(map(self._was_certified, group)) else []
+        return _id_of(group, again)
+
+    def _was_certified(self, dsr: Dsr) -> bool:
+        """Whether an earlier job has made a certificate of it."""
+        work = dsr.lake
+        if work is None or work.certificate is None:
+            return False
+        return bool(work.earlier) or work.certificate.job_id != self.job.id
+
     def _forget(self, group: Sequence[Dsr]) -> None:
         """All are told: an earlier run may have died before it forgot the erasure."""
         if group:
-            end_record(self.site.store, _id_of(group))
+            end_record(self.site.store, self._id_of(group))
 
     # --- exporting
 
@@ -325,14 +396,6 @@ def _state_of(dsr: Dsr) -> LakeState | None:
     return None if dsr.lake is None else dsr.lake.state
 
 
-def _is_to_be_erased(dsr: Dsr) -> bool:
-    """Whether the job took it to be erased; one that was just counted it did not."""
-    state = _state_of(dsr)
-    if dsr.type is not RequestType.ERASURE or state not in _MINE:
-        return False
-    return state is not LakeState.HELD or (dsr.lake is not None and dsr.lake.reason == TOO_MUCH)
-
-
 def _is_approved(dsr: Dsr) -> bool:
     return dsr.lake is not None and dsr.lake.is_approved
 
@@ -346,9 +409,9 @@ def _halves(group: Sequence[Dsr]) -> tuple[Sequence[Dsr], Sequence[Dsr]]:
     return group[:middle], group[middle:]
 
 
-def _id_of(group: Iterable[Dsr]) -> str:
-    """The erasure's id: always the same for the same requests."""
-    names = "\n".join(sorted(dsr.id for dsr in group))
+def _id_of(group: Iterable[Dsr], more: Iterable[str] = ()) -> str:
+    """Always the same for the same requests."""
+    names = "\n".join((*sorted(dsr.id for dsr in group), *more))
     return hashlib.sha256(names.encode()).hexdigest()[:32]
 
 

@@ -1,11 +1,13 @@
 """What the lake has to do for a data subject request, and how far that is.
 
-    waiting ──> running ──> done
-       │  ^        └──────> held: too much would go
+    waiting <──> running ──> done
+       │  ^         └──────> held: too much would go
        v  │ approved
     counting ──> held ──> denied
 
-What cannot be done is ``parked`` until somebody has it tried again. ``unsearched`` is a request of
+An erasure that certified less than all is no end: it waits again for deliveries that had begun
+before, and is ``parked`` if something was not reached. What cannot be done is parked, too, until
+somebody has it tried again, or accepts what was certified. ``unsearched`` is a request of
 which nothing in the lake could be found by any identity that it names. Nothing here names a
 subject.
 """
@@ -13,7 +15,7 @@ subject.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -66,7 +68,7 @@ class LakeCertificate:
 
     ``requests`` were answered by it together: rows and files are those of all of them.
     ``unreachable`` is how much could not be reached, ``open_runs`` how many deliveries had begun
-    before and not ended.
+    before and not ended. ``job_id`` is the job that made it.
     """
 
     id: str
@@ -76,6 +78,7 @@ class LakeCertificate:
     files: int
     unreachable: int = 0
     open_runs: int = 0
+    job_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ class LakeWork:
     ``alone`` says that no processor has a part in it. ``unsearched`` are the types of identities
     that nothing in the lake is found by. ``began_at`` is set once rows may be gone or gathered, and
     ``processor_done_at`` when the processor has done its part before the lake has. ``reason`` says
-    why it is held or parked.
+    why it is held or parked, or waits again: until ``try_at``. ``earlier`` are certificates of
+    erasures before that of ``certificate``, the oldest first.
     """
 
     state: LakeState = LakeState.WAITING
@@ -113,6 +117,13 @@ class LakeWork:
     done_at: datetime | None = None
     processor_done_at: datetime | None = None
     reason: str | None = None
+    try_at: datetime | None = None
+    earlier: tuple[LakeCertificate, ...] = ()
+
+    def certified(self, certificate: LakeCertificate) -> LakeWork:
+        """With another certificate, beside those that there are."""
+        known = () if self.certificate is None else (self.certificate,)
+        return replace(self, certificate=certificate, earlier=(*self.earlier, *known))
 
     @property
     def is_approved(self) -> bool:
@@ -133,7 +144,9 @@ def shown_lake(work: LakeWork | None) -> dict[str, Any] | None:
         "beganAt": shown_time(work.began_at),
         "doneAt": shown_time(work.done_at),
         "processorDoneAt": shown_time(work.processor_done_at),
+        "tryAt": shown_time(work.try_at),
         "certificate": _shown_certificate(work.certificate),
+        "earlierCertificates": [*map(_shown_certificate, work.earlier)],
         "export": _shown_export(work.export),
         "reason": work.reason,
     }

@@ -158,6 +158,18 @@ def retry_request(request_id: RequestId) -> None:
     typer.echo(f"request {dsr.id} is {dsr.status}, and no longer parked")
 
 
+@app.command("accept")
+def accept_request(request_id: RequestId) -> None:
+    """Let a request that the lake could not reach all of be done by the certificate that it has."""
+    from dsr.changing import change
+    from dsr.lake import accepted
+    from schemas.access import Reach
+
+    with _opened_counter() as counter:
+        dsr = change(counter.desk, request_id, Reach(None), counter.actor, accepted)
+    typer.echo(f"request {dsr.id} is {dsr.status}")
+
+
 @app.command("at-risk")
 def list_at_risk(
     days: Annotated[

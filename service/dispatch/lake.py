@@ -19,7 +19,7 @@ import structlog
 
 from dsr.changing import change
 from dsr.desk import Desk
-from dsr.lake import parked, parked_alert
+from dsr.lake import is_due, parked, parked_alert
 from schemas.access import Reach
 from schemas.alerts import Alert
 from schemas.dsr import Dsr
@@ -56,11 +56,15 @@ class LakeJobs:
 
     def __call__(self) -> None:
         """One look at what there is to do. Raises ``StoreError``."""
-        under_way = self._left_under_way()
-        waiting = self._desk.requests.at_lake({LakeState.WAITING}, self._most)
-        if waiting and not under_way and self._may_add():
-            first = waiting[0].organization
-            self._add([dsr for dsr in waiting if dsr.organization == first])
+        if self._left_under_way():
+            return
+        now = self._desk.clock()
+        # More than are taken: those that were put off are no reason for others to wait.
+        waiting = self._desk.requests.at_lake({LakeState.WAITING}, _AT_ONCE)
+        ready = [dsr for dsr in waiting if is_due(dsr, now)]
+        if ready and self._may_add():
+            first = ready[0].organization
+            self._add([dsr for dsr in ready if dsr.organization == first][: self._most])
 
     def _left_under_way(self) -> bool:
         """Whether a job is at some; those of a job that is over are parked."""

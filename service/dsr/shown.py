@@ -248,9 +248,13 @@ class LakeShown(AnswerModel):
     began_at: str | None = Field(description="From here on rows may be gone, or gathered.")
     done_at: str | None
     processor_done_at: str | None = Field(description="When the processor was done, if before.")
+    try_at: str | None = Field(description="When it is tried again, at the earliest.")
     certificate: LakeCertificateShown | None
+    earlier_certificates: list[LakeCertificateShown] = Field(
+        description="Of erasures before that one, the oldest first."
+    )
     export: LakeExportShown | None
-    reason: str | None = Field(description="Why it is held or parked.")
+    reason: str | None = Field(description="Why it is held or parked, or waits again.")
 
 
 class DsrShown(AnswerModel):

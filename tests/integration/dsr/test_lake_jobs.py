@@ -18,7 +18,7 @@ from config.dsr import DsrSection, LakeSection
 from config.settings import load_settings
 from dsr.changing import Step, change
 from dsr.desk import open_desk
-from dsr.lake import LakeOffer, retried
+from dsr.lake import AGAIN, LakeOffer, accepted, retried
 from dsr.requests import particulars
 from dsr.review import Verdict, review
 from dsr.submit import Order, Submitter, submit
@@ -26,13 +26,14 @@ from runners import lake_jobs
 from runners.lake_jobs import LakeJob, answer_by_lake
 from schemas.access import Reach
 from schemas.alerts import Alert
-from schemas.dsr import Dsr, Identity, IdentityType, RequestType
+from schemas.dsr import Dsr, Identity, IdentityFormat, IdentityType, RequestType
 from schemas.dsr_lake import LakeWork
 from schemas.errors import UsageError
 from schemas.jobs import Job, JobEnd, JobStatus
 from service.dispatch.lake import PAUSE, LakeJobs
 from stores.erasure_certificates import certificate_key, decode_certificate
 from stores.erasures import ERASURES
+from stores.log import DeliveryLog
 from stores.objects import LocalObjectStore, ObjectStore
 from stores.state.sql import SqlState, open_state
 from tests.erasing import EMAIL, OTHER, Secrets, emails_in, put_visits, runner, site
@@ -290,6 +291,99 @@ def test_export_is_made_and_its_archive_named(office: Office, tmp_path: Path) ->
     assert (made.rows, office.get(request_id).status) == (2, "completed")
     assert (tmp_path / "out" / made.archive).is_file()
     assert particulars(office.desk, office.get(request_id)).identities
+
+
+def test_what_could_not_be_reached_keeps_a_request_from_being_completed(office: Office) -> None:
+    damaged = put_visits(office.store, "damaged", OTHER)
+    whole, key = office.store.read(damaged), put_visits(office.store, "hers", EMAIL, OTHER)
+    office.store.put(damaged, whole[:-20])
+    request_id = office.ask()
+    office.work()
+    assert (office.lake(request_id).state, office.told) == ("parked", [f"dsr:{request_id}"])
+    assert emails_in(office.store, key) == [OTHER]
+    office.store.put(damaged, whole)
+    change(office.desk, request_id, ALL, "cli", retried)
+    office.work()
+    work, (first,) = office.lake(request_id), office.lake(request_id).earlier
+    assert (office.get(request_id).status, work.state) == ("completed", "done")
+    assert work.certificate is not None
+    assert (first.rows, first.unreachable, work.certificate.unreachable) == (1, 1, 0)
+    kept = {one.id: office.store.head(certificate_key(one.id)) for one in (first, work.certificate)}
+    assert len(kept) == 2
+    assert None not in kept.values()
+
+
+def test_request_is_completed_by_what_was_reached_if_somebody_accepts_that(office: Office) -> None:
+    office.store.put("type=visit/date=2026-01-02/damaged.parquet", b"PAR1")
+    request_id = office.ask()
+    office.work()
+    change(office.desk, request_id, ALL, "cli", accepted)
+    assert (office.get(request_id).status, office.actions[-1]) == ("completed", "dsr.lake_accepted")
+
+
+def test_identity_that_is_a_digest_keeps_no_request_from_being_completed(office: Office) -> None:
+    order = Order("gdpr_delete", [Identity(IdentityType.EMAIL, "a" * 64, IdentityFormat.SHA256)])
+    request_id = submit(
+        office.desk, order, Submitter("user-1", "org-1", None), str(uuid.uuid4())
+    ).id
+    office.work()
+    assert (office.get(request_id).status, office.told) == ("completed", [])
+
+
+def test_request_waits_for_deliveries_that_had_begun_before(office: Office) -> None:
+    put_visits(office.store, "hers", EMAIL)
+    log = DeliveryLog(office.store)
+    run, request_id = log.begin("run-1", 0), office.ask()
+    office.work()
+    office.now += PAUSE
+    assert (office.lake(request_id).state, office.dispatch()) == ("waiting", [])
+    office.now += AGAIN
+    assert office.work().erased == 0
+    log.finish(run)
+    office.now += AGAIN
+    assert office.work().erased == 1
+    assert (office.get(request_id).status, len(office.lake(request_id).earlier)) == ("completed", 1)
+    assert office.told == []
+
+
+def test_request_that_was_put_off_keeps_no_other_waiting(office: Office) -> None:
+    log = DeliveryLog(office.store)
+    run, _ = log.begin("run-1", 0), office.ask()
+    office.work()
+    log.finish(run)
+    other = office.ask(OTHER)
+    office.now += PAUSE
+    office.work()
+    assert office.lake(other).state == "done"
+
+
+def test_job_that_died_while_it_told_the_end_shares_one_certificate(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.store.put("type=visit/date=2026-01-02/damaged.parquet", b"PAR1")
+    ids = [office.ask(EMAIL), office.ask(OTHER)]
+    office.work()
+    for one in ids:
+        change(office.desk, one, ALL, "cli", retried)
+    tell, calls = LakeJob._tell, iter([False, True])
+
+    def dying(work: LakeJob, *told: Any) -> None:
+        if next(calls, False):
+            raise Died
+        tell(work, *told)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LakeJob, "_tell", dying)
+        with pytest.raises(Died):
+            office.work()
+    assert [office.lake(one).state for one in ids] == ["parked", "running"]
+    (job,) = office.state.jobs.unfinished(9)
+    LakeJob(replace(job, attempts=2), office.desk, site(office.store), runner()).run()
+    made = [office.lake(one).certificate for one in ids]
+    assert made[0] is not None
+    assert made[1] is not None
+    assert made[0].id == made[1].id
+    assert [len(office.lake(one).earlier) for one in ids] == [1, 1]
 
 
 def test_place_beside_the_lake_that_is_empty_keeps_nothing_from_being_erased(
