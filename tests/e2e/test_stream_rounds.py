@@ -15,14 +15,19 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.dataset as ds
 import pytest
 
 from runners.generate import changes
-from tests.e2e.harness import Lake, Outcome, deliver, lethe, outcome, replay, start
+from stores.objects import LocalObjectStore
+from tests.e2e.harness import SCRUB_KEY, Lake, Outcome, deliver, lethe, outcome, replay, start
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, kinesis_client, moto_url
+from tests.suppressing import suppress
+from tests.unit.transforms.batches import sale
 
 __all__ = ["moto_url"]  # a fixture: pytest finds it here
 
@@ -123,6 +128,33 @@ def test_a_dead_letter_knows_its_sequence_number_and_is_replayed(
     assert replay(lake).report["by_error"] == {"invalid_json": 1}
     (again,) = Lake.at(lake).letters()
     assert (again["id"], again["attempt"]) == (letter["id"], 2)
+
+
+def test_rows_of_suppressed_subjects_stay_out_of_rounds_until_that_expires(
+    stream: Stream, lake: Path
+) -> None:
+    store, today = LocalObjectStore(lake), datetime.now(UTC)
+    suppress(store, SCRUB_KEY, "ana@acme.example", today + timedelta(days=1))
+    suppress(store, SCRUB_KEY, "bob@acme.example", today - timedelta(days=1))
+    stream.put([sale(1, "Ana@acme.example"), sale(2, "bob@acme.example")])
+    first = deliver(lake, stream.address)
+    suppress(store, SCRUB_KEY, "cleo@acme.example")
+    broken = b'{"eventName":"INSERT","dynamodb":{"NewImage":{"email":{"S":"ana@acme.example"}'
+    stream.put([sale(3, "cleo@acme.example"), sale(4, "dan@acme.example"), broken])
+    second = deliver(lake, stream.address)
+    assert [_suppressed(done) for done in (first, second)] == [(2, 1, 1, 0), (3, 1, 2, 0)]
+    assert _emails(lake) == ["bob@acme.example", "dan@acme.example"]
+    assert Lake.at(lake).letters() == []
+
+
+def _suppressed(done: Outcome) -> tuple[int, ...]:
+    names = ("read", "delivered", "suppressed", "dead_letters")
+    return tuple(done.report[name] for name in names)
+
+
+def _emails(lake: Path) -> list[str]:
+    sales = ds.dataset([str(file) for file in lake.glob("type=sale/*/*.parquet")])
+    return sorted(sales.to_table(columns=["email"])["email"].to_pylist())
 
 
 def test_latest_begins_with_what_comes_after_the_first_round(stream: Stream, lake: Path) -> None:

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
-from schemas.delivery import Counts, summary
-from schemas.dsr import Identity, IdentityType
-from stores.log import SUPPRESS, Commit, DeliveryLog
+from stores.log import DeliveryLog
 from stores.objects import LocalObjectStore
-from stores.suppression import save_suppressions
 from tests.e2e.harness import SCRUB_KEY, balanced, deliver
+from tests.suppressing import suppress
 from tests.unit.transforms.batches import sale
-from transforms.subject_hashes import SubjectHasher
 
-HASHER = SubjectHasher(SCRUB_KEY.encode())
 COUNTED = ("read", "delivered", "suppressed", "dead_letters", "by_type", "by_date")
-
-
-def _suppress(lake: Path, email: str) -> int:
-    store = LocalObjectStore(lake)
-    log = DeliveryLog(store)
-    run = log.begin("suppress-1", log.last_number())
-    ref = save_suppressions(
-        store, run.run_id, [HASHER.suppressed(Identity(IdentityType.EMAIL, email))]
-    )
-    now, nothing = datetime.now(UTC), summary(Counts())
-    entry = Commit(0, run.run_id, SUPPRESS, now, (), (), nothing, suppressed=ref)
-    number = log.commit(run, entry).number
-    log.finish(run)
-    return number
 
 
 def test_late_rows_and_letters_of_an_erased_subject_are_counted_and_not_written(
@@ -39,7 +20,7 @@ def test_late_rows_and_letters_of_an_erased_subject_are_counted_and_not_written(
     broken = b'{"eventName":"INSERT","dynamodb":{"NewImage":{"email":{"S":"ana@acme.example"}'
     rows = [sale(n, "Ana@acme.example" if n < 3 else "bob@acme.example") for n in range(5)]
     changes.write_bytes(b"\n".join([*rows, broken]) + b"\n")
-    number = _suppress(lake, "ana@acme.example")
+    number = suppress(LocalObjectStore(lake), SCRUB_KEY, "ana@acme.example")
     dry, done = deliver(lake, changes, "--dry-run"), deliver(lake, changes)
     assert done.status == 0, done.err
     assert balanced(done.report)

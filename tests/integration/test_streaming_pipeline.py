@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,19 @@ from schemas.errors import UsageError
 from stores.log import STREAM, Commit, DeliveryLog, Run, new_run_id
 from stores.objects import LocalObjectStore
 from stores.parameters import EnvironmentParameters
-from tests.unit.transforms.batches import REGISTRY
+from tests.suppressing import suppress
+from tests.unit.transforms.batches import REGISTRY, sale
 from tests.unit.transforms.stream_blocks import SHARD, BlockSource, block, event, moment
 from transforms.partition import Partitioning
 from transforms.scrub import ScrubKey
 from transforms.write import Output
 
+SCRUB_KEY = "only-for-tests-only-for-tests-32"
+
 
 @pytest.fixture(autouse=True)
 def scrub_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LETHE_SCRUB_KEY", "only-for-tests-only-for-tests-32")
+    monkeypatch.setenv("LETHE_SCRUB_KEY", SCRUB_KEY)
 
 
 @pytest.fixture
@@ -113,6 +116,27 @@ def test_a_record_is_counted_as_what_became_of_it(store: LocalObjectStore) -> No
     counts = [commit.counts for commit in commits(store)]
     names = ("read", "delivered", "dead_letters", "repeats")
     assert [sum(count[name] for count in counts) for name in names] == [3, 1, 1, 1]
+
+
+def test_rows_of_suppressed_subjects_stay_out_until_that_expires(store: LocalObjectStore) -> None:
+    today = datetime.now(UTC)
+    suppress(store, SCRUB_KEY, "ana@acme.example", today + timedelta(days=1))
+    suppress(store, SCRUB_KEY, "bob@acme.example", today - timedelta(days=1))
+    sales = [sale(1, "Ana@acme.example"), sale(2, "bob@acme.example"), sale(3, "cy@acme.example")]
+    run(store, [block(0, sales, 12)])
+    (commit,) = [one for one in commits(store) if one.files]
+    assert [commit.counts[name] for name in ("read", "delivered", "suppressed")] == [3, 2, 1]
+    found = ds.dataset(f"{store.uri}/{commit.files[0].path}").to_table(columns=["email"])
+    assert sorted(found["email"].to_pylist()) == ["bob@acme.example", "cy@acme.example"]
+
+
+def test_a_suppression_counts_for_what_comes_after_it(store: LocalObjectStore) -> None:
+    first, second = block(0, [sale(1, "ana@acme.example")], 12), [sale(2, "ana@acme.example")]
+    run(store, [first])
+    number = suppress(store, SCRUB_KEY, "ana@acme.example")
+    run(store, [first, block(1, second, 21)])
+    last = commits(store)[-1]
+    assert (last.files, last.counts["suppressed"], last.knows) == ((), 1, number)
 
 
 def test_a_shard_that_holds_nothing_is_read_up_to_a_moment(store: LocalObjectStore) -> None:
