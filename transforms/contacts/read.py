@@ -20,7 +20,7 @@ from transforms.contacts.read_csv import csv_lines, read_csv, read_csv_lines
 from transforms.contacts.read_json import read_array, read_lines
 from transforms.decompress import TruncatedStream
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 _COMPRESSED = {".gz", ".zst", ".bz2"}
 
@@ -31,11 +31,8 @@ def read_contacts(name: str, pieces: Iterable[bytes], mapping: Mapping[str, str]
     ``mapping`` renames fields or columns. Raises ``InputError`` and ``UsageError``, also in the
     middle of the rows.
     """
-    content = _whole(name, pieces)
-    first = _first(content)
-    if first.startswith(_OTHER_ENCODINGS):
-        raise InputError(f"{name}: is not in UTF-8: convert it")
-    first = first.removeprefix(_BOM)
+    content = whole(name, pieces)
+    first = beginning(name, content).removeprefix(BOM)
     rest = chain((first,), content)
     match format_of(name, first):
         case ContactFormat.ARRAY:
@@ -54,7 +51,7 @@ def lines_begin(
     ``first`` is what it begins with. None of a file that is not read so, or not without a closer
     look: then ``read_contacts`` says what it is.
     """
-    start = len(_BOM) if first.startswith(_BOM) else 0
+    start = len(BOM) if first.startswith(BOM) else 0
     content = first[start:]
     if content.startswith(_OTHER_ENCODINGS):
         return None
@@ -91,18 +88,28 @@ def format_of(name: str, first: bytes) -> ContactFormat:
     return ContactFormat.CSV
 
 
-def _whole(name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+def whole(name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces of a file of this name. Raises ``InputError`` if its packed data is cut off."""
     try:
         yield from pieces
     except TruncatedStream:
         raise InputError(f"{name}: its compressed data is cut off or damaged") from None
 
 
-def _first(content: Iterator[bytes]) -> bytes:
-    """What the file begins with: enough to see a character that is no white space."""
+def beginning(name: str, content: Iterator[bytes]) -> bytes:
+    """What a file of this name begins with: enough to see a character that is no white space, or
+    ``MAX_ROW`` bytes and a piece. Raises ``InputError`` if it is not in UTF-8.
+    """
     first = b""
     for piece in content:
         first += piece
-        if (first.strip() and len(first) >= len(_BOM)) or len(first) > MAX_ROW:
+        if is_telling(first) or len(first) > MAX_ROW:
             break
+    if first.startswith(_OTHER_ENCODINGS):
+        raise InputError(f"{name}: is not in UTF-8: convert it")
     return first
+
+
+def is_telling(first: bytes) -> bool:
+    """Whether in what a file begins with there is more than white space."""
+    return len(first) >= len(BOM) and bool(first.removeprefix(BOM).strip())

@@ -25,8 +25,8 @@ from schemas.contacts import MAX_ROW, ContactFormat
 from schemas.errors import InputError
 from schemas.inputs import Compression
 from transforms.contacts.columns import restored
-from transforms.contacts.read import format_of
-from transforms.decompress import TruncatedStream, detect_compression, pieces
+from transforms.contacts.read import BOM, beginning, format_of, is_telling, whole
+from transforms.decompress import detect_compression, pieces
 from transforms.erasure.letters import is_record_of, names_it
 from transforms.erasure.rewritten import Rewritten, Sink
 from transforms.erasure.text import TextSearch
@@ -34,8 +34,6 @@ from transforms.erasure.text import TextSearch
 _LONGEST = 64 << 20
 """Bytes of a row. One without end is none."""
 
-_BOM = b"\xef\xbb\xbf"
-_OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile(r'"[^"]*"')
 _MAGIC = 8
@@ -67,8 +65,8 @@ def rewrite_contacts(name: str, stream: BinaryIO, sink: Sink, search: TextSearch
     """Copy a file of this name without the rows of the subjects.
 
     Raises ``InputError`` for one that cannot be told into rows: it is not in UTF-8, cut off, its
-    lines end in CR alone, its objects go over several lines, or the brackets of an array do not
-    match.
+    lines end in CR alone, its objects go over several lines, the brackets of an array do not match,
+    or there is nothing but white space where it should say what it is.
     """
     return _sifted(name, stream, search, sink)
 
@@ -77,7 +75,7 @@ def _sifted(name: str, stream: BinaryIO, search: TextSearch, sink: Sink | None) 
     first = stream.read(_MAGIC)
     compression = detect_compression(first)
     packed = cast(BinaryIO, _Behind(first, stream))
-    found = _pieces_of(name, _whole(name, pieces(packed, compression)))
+    found = _pieces_of(name, whole(name, pieces(packed, compression)))
     with _packing(sink, compression) as out:
         sieve = _Sieve(search, out)
         for piece in found:
@@ -116,12 +114,12 @@ class _Sieve:
 
 
 def _pieces_of(name: str, content: Iterator[bytes]) -> Iterator[_Piece]:
-    first = _first(content)
-    if first.startswith(_OTHER_ENCODINGS):
-        raise InputError(f"{name}: is not in UTF-8: convert it")
-    if first.startswith(_BOM):
-        yield _Piece(_BOM, is_row=False)
-    first = first.removeprefix(_BOM)
+    first = beginning(name, content)
+    if len(first) > MAX_ROW and not is_telling(first):  # of an array lines could not be taken out
+        raise InputError(f"{name}: begins with over {MAX_ROW >> 20} MiB of white space: trim it")
+    if first.startswith(BOM):
+        yield _Piece(BOM, is_row=False)
+    first = first.removeprefix(BOM)
     rest = chain((first,), content)
     match format_of(name, first):
         case ContactFormat.ARRAY:
@@ -319,20 +317,3 @@ def _packing(sink: Sink | None, compression: Compression) -> AbstractContextMana
     elif sink is not None and compression is Compression.BZ2:
         packed = bz2.BZ2File(below, "w")
     return cast("AbstractContextManager[Sink | None]", packed)
-
-
-def _whole(name: str, content: Iterator[bytes]) -> Iterator[bytes]:
-    try:
-        yield from content
-    except TruncatedStream:
-        raise InputError(f"{name}: its packed data is cut off or damaged") from None
-
-
-def _first(content: Iterator[bytes]) -> bytes:
-    """What the file begins with: enough to see a character that is no white space."""
-    first = b""
-    for piece in content:
-        first += piece
-        if len(first) >= len(_BOM) and first.removeprefix(_BOM).strip():
-            break
-    return first

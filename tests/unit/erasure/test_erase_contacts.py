@@ -103,6 +103,17 @@ def test_file_that_cannot_be_told_into_rows_is_refused(content: bytes) -> None:
         rewritten("a.json", content)
 
 
+def test_file_that_begins_with_a_lot_of_white_space_is_refused_before_it_is_read_whole() -> None:
+    stream = io.BytesIO(b"\n" * (8 << 20) + f'[{{"id": "{EMAIL}"}}, {{"id": 2}}]'.encode())
+    with pytest.raises(InputError, match="white space"):
+        count_contacts("a.json", stream, SEARCH)
+    assert stream.tell() < 4 << 20
+
+
+def test_white_space_alone_is_no_row() -> None:
+    assert rewritten("a.json", b" \n" * 1000)[0] == Rewritten(0, 0, 0)
+
+
 def test_cut_off_packed_file_is_refused() -> None:
     with pytest.raises(InputError, match="cut off"):
         rewritten("a.csv.gz", gzip.compress(FILES["a.csv"][0])[:-9])
