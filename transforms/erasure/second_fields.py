@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -11,6 +12,8 @@ from schemas.dsr import IdentityType
 from transforms.erasure.second_words import written
 
 _REQUESTABLE = frozenset(IdentityType)
+_EXTRA = "extra"
+"""The column of what a type did not know."""
 
 
 class SubjectFields:
@@ -23,9 +26,26 @@ class SubjectFields:
         self.needs = _needs(found)
         self.nested_needs = _needs(self.nested)
 
+    def columns_in(self, names: Iterable[str]) -> list[str]:
+        """Those of a file's columns that have to be read."""
+        there = list(names)
+        needs = self.needs | {_EXTRA} if self.may_be_in_extra(there) else self.needs
+        return [name for name in there if name.lower() in needs]
+
+    def may_be_in_extra(self, names: Iterable[str]) -> bool:
+        """Whether a file of these columns may hold fields in ``extra``, as it has none for them."""
+        there = {name.lower() for name in names}
+        return _EXTRA in there and bool(self._missing(there))
+
     def values_in(self, record: Mapping[str, Any]) -> Iterator[tuple[IdentityType, Any]]:
         """The values of a record that identify subjects."""
-        return _values(self._found, record)
+        yield from _values(self._found, record)
+        by_name = _lowered(record)
+        if by_name.get(_EXTRA) is not None:
+            yield from _values_in_extra(self._missing(by_name), by_name)
+
+    def _missing(self, there: Collection[str]) -> list[Mapping[str, Any]]:
+        return [member for member in self._found if member["name"].lower() not in there]
 
     def nested_values_in(self, record: Mapping[str, Any]) -> Iterator[tuple[IdentityType, Any]]:
         """As ``values_in``, of the fields that are no plain values."""
@@ -55,6 +75,51 @@ def _values(
             for one in innermost(value):
                 if isinstance(one, dict):
                     yield from _values(below, one)
+
+
+def _values_in_extra(
+    members: Iterable[Mapping[str, Any]], record: Mapping[str, Any]
+) -> Iterator[tuple[IdentityType, Any]]:
+    """What members are in ``extra``, where they were put before the type knew them."""
+    try:
+        document = json.loads(record[_EXTRA])
+    except (ValueError, TypeError, RecursionError):
+        return
+    for member in members if isinstance(document, dict) else ():
+        value = document.get(_source(member))
+        if _is_subject(member) and is_met(member, record):
+            yield from ((IdentityType(member["subject"]), one) for one in _leaves(value))
+        yield from _within_json(_members_below(member["type"]), value)
+
+
+def _within_json(members: list[Any], value: Any) -> Iterator[tuple[IdentityType, Any]]:
+    """What identifies in records at any depth of a document, named as in the change record."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _within_json(members, one)
+    if not members or not isinstance(value, dict):
+        return
+    beside = {one["name"].lower(): value[_source(one)] for one in members if _source(one) in value}
+    for member in members:
+        inner = value.get(_source(member))
+        if _is_subject(member) and is_met(member, beside):
+            yield from ((IdentityType(member["subject"]), one) for one in _leaves(inner))
+        yield from _within_json(_members_below(member["type"]), inner)
+    for one in value.values():  # of a map
+        yield from _within_json(members, one)
+
+
+def _source(member: Mapping[str, Any]) -> str:
+    return str(member.get("source", member["name"]))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The values of a document that hold no others."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(one)
+    elif value is not None:
+        yield value
 
 
 def _is_subject(member: Mapping[str, Any]) -> bool:

@@ -127,7 +127,7 @@ class SecondReader:
         table, rows, found = pq.ParquetFile(stream), 0, 0
         fields = self._fields(file)
         names = table.schema_arrow.names
-        wanted = names if fields is None else [one for one in names if one.lower() in fields.needs]
+        wanted = names if fields is None else fields.columns_in(names)
         for batch in table.iter_batches(_ROWS, columns=wanted, use_threads=False):
             found += len(self._rows_in(batch, fields))
         rows = table.metadata.num_rows
@@ -165,18 +165,20 @@ class SecondReader:
         return None
 
     def _rows_in(self, batch: pa.RecordBatch, fields: SubjectFields | None) -> set[int]:
-        is_any = self.words.is_any
-        if fields is None:
+        is_any, names = self.words.is_any, batch.schema.names
+        if fields is None or fields.may_be_in_extra(names):
+            values_in = any_values if fields is None else fields.values_in
             rows = enumerate(batch.to_pylist())
-            return {row for row, record in rows if is_any(any_values(record))}
+            return {row for row, record in rows if is_any(values_in(record))}
         found = set[int]()
         for member in fields.flat:
             for column in _columns(batch, member["name"].lower()):
                 rows_of = self._rows_of(column, IdentityType(member["subject"]))
                 found |= {row for row in rows_of if is_met(member, _row(batch, row, member))}
         if fields.nested:
-            names = enumerate(batch.schema.names)
-            needed = [place for place, name in names if name.lower() in fields.nested_needs]
+            needed = [
+                place for place, name in enumerate(names) if name.lower() in fields.nested_needs
+            ]
             records = enumerate(batch.select(needed).to_pylist())
             found |= {row for row, one in records if is_any(fields.nested_values_in(one))}
         return found
@@ -221,10 +223,7 @@ class _AvroLook:
         self._fields = fields
         self._judge = lru_cache(_REMEMBERED)(words.is_wanted)
         self.blocks = fastavro.block_reader(stream)
-        self._columns: AvroColumns | None = None
-        if fields is not None and not fields.nested:
-            schema = self.blocks.metadata["avro.schema"]
-            self._columns = avro_columns(schema, frozenset(fields.needs))
+        self._columns = None if fields is None else self._columns_of(fields)
 
     def found_in(self, block: Any) -> int:
         """How many rows of a block are the subjects'."""
@@ -237,6 +236,14 @@ class _AvroLook:
             return sum(self._found_in_columns(self._fields, columns) for columns in portions)
         except OtherRows:
             return self._found_in_rows(block)
+
+    def _columns_of(self, fields: SubjectFields) -> AvroColumns | None:
+        """What takes out the columns; None if rows have to be read one by one."""
+        schema = self.blocks.writer_schema
+        members = schema.get("fields", []) if isinstance(schema, dict) else []
+        if fields.nested or fields.may_be_in_extra(one["name"] for one in members):
+            return None
+        return avro_columns(self.blocks.metadata["avro.schema"], frozenset(fields.needs))
 
     def _found_in_columns(self, fields: SubjectFields, columns: list[Column]) -> int:
         found = set[int]()

@@ -227,6 +227,33 @@ def test_list_in_the_place_of_a_value_is_looked_through(tmp_path: Path) -> None:
     assert found(tmp_path, "a.parquet", sink.getvalue().to_pybytes()) == 1
 
 
+EXTRAS: dict[str, tuple[str | None, bool]] = {
+    "a field": (f'{{"email": "{EMAIL}"}}', True),
+    "a list of it": (f'{{"email": ["{OTHER}", {{"a": "{EMAIL}"}}]}}', True),
+    "a record": (f'{{"contacts": [{{"email": "{OTHER}"}}, {{"email": "{EMAIL}"}}]}}', True),
+    "another field": (f'{{"remark": "{EMAIL}"}}', False),
+    "a condition not met": (f'{{"address": "{EMAIL}"}}', False),
+    "no JSON": (EMAIL, False),
+    "no object": (f'["{EMAIL}"]', False),
+    "nothing": (None, False),
+}
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_field_that_a_file_is_older_than_is_looked_for_among_the_extra_ones(
+    tmp_path: Path, name: str
+) -> None:
+    extra, is_hers = EXTRAS[name]
+    table, sink, rows = pa.BufferOutputStream(), io.BytesIO(), {"channel": "sms", "extra": extra}
+    pq.write_table(pa.Table.from_pylist([rows]), table)
+    members = [{"name": one, "type": ["null", "string"]} for one in rows]
+    fastavro.writer(sink, {"type": "record", "name": "visit", "fields": members}, [rows])
+    assert found(tmp_path, "a.parquet", table.getvalue().to_pybytes()) == is_hers
+    assert found(tmp_path, "a.avro", sink.getvalue()) == is_hers
+    (batch,) = pa.Table.from_pylist([rows]).to_batches()
+    assert IdentityMatcher((HERS,), KEY.scrubber()).mask(TYPE, batch).to_pylist() == [is_hers]
+
+
 @given(st.lists(st.sampled_from([" a B ", "Ana", "", "\t", "É", "e\u0301", "a+b@c", "a\x1fb"])))
 def test_words_together_are_normalised_as_each_is(words: list[str]) -> None:
     for kind, plus in product((IdentityType.EMAIL, IdentityType.CONTROLLER_CUSTOMER_ID), (0, 1)):
