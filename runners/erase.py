@@ -103,7 +103,7 @@ def run_erasure(order: ErasureOrder, site: ErasureSite, runner: FileRunner) -> E
     work = ErasureWork(order, site, runner, record.id)
     told = work.check_share() if is_new else ""
     keep_record(site.store, record)
-    open_runs = work.erase()
+    open_runs = work.erase(record.began_at)
     certificate = work.certificate(record, open_runs)
     site.store.put(certificate_key(record.id), encode_certificate(certificate))
     work.forget()
@@ -126,7 +126,7 @@ def _record(order: ErasureOrder, site: ErasureSite) -> tuple[ErasureRecord, bool
     """The record of the erasure, and whether it is a new one."""
     subjects = order.hashes(site)
     found = (
-        abandoned_record(site.store, subjects, order.mode)
+        abandoned_record(site.store, subjects, order.mode, order.plus_addressing)
         if order.id is None
         else find_record(site.store, order.id)
     )
@@ -134,4 +134,7 @@ def _record(order: ErasureOrder, site: ErasureSite) -> tuple[ErasureRecord, bool
     if found is not None:
         return replace(found, owner=owner), False
     erasure_id = order.id or new_id()
-    return ErasureRecord(erasure_id, owner, site.clock(), order.mode, subjects), True
+    began = site.clock()
+    return ErasureRecord(
+        erasure_id, owner, began, order.mode, subjects, order.plus_addressing
+    ), True

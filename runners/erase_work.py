@@ -5,28 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
-from runners.alive import alive_run
 from runners.erase_certify import NotErased, Verdict, erased_in, verdict_on
 from runners.erase_late import LateRows
 from runners.erase_order import ErasureOrder, ErasureSite
 from runners.erase_passes import Sweep, Task, unread_in
 from runners.erase_places import Place, place_beside
 from runners.erase_preview import Counted, check_share, drift
+from runners.erase_suppress import suppress_subjects
 from runners.export_erased import RemovedExports, forget_exports, remove_exports
 from runners.file_runner import FileRunner
 from schemas.dsr import IdentityFormat
-from schemas.erasure import Certificate, OldVersionsRule, Suppressed
+from schemas.erasure import Certificate, OldVersionsRule
 from stores.erasure_certificates import signed
 from stores.erasures import ErasureRecord
 from stores.lake_key import claim_key
-from stores.log import SUPPRESS, DeliveryLog, new_run_id
-from stores.log_entries import bare_entry
+from stores.log import DeliveryLog
 from stores.objects.port import KeptVersion, ObjectStore
-from stores.suppression import load_suppressions, save_suppressions
 from transforms.erasure.search import Wanted
 from transforms.erasure.second_look import SecondLook
 from transforms.index import probes_for
@@ -84,7 +82,7 @@ class ErasureWork:
         check_share(counted, self._order.max_match_share)
         return ""
 
-    def erase(self) -> tuple[str, ...]:
+    def erase(self, began_at: datetime) -> tuple[str, ...]:
         """Keep the subjects out from now on, and erase what there is of them.
 
         Returns the deliveries that began before and have not ended.
@@ -94,7 +92,7 @@ class ErasureWork:
             sweep.place.store.check_writable()
             sweep.place.log.recover()
         claim_key(lake, self._site.scrub_key.fingerprint)
-        self._suppress()
+        suppress_subjects(self._order, self._site, self._id, began_at)
         under_way = DeliveryLog(lake).rounds_under_way()
         for sweep in self._sweeps:
             sweep.erase()
@@ -159,33 +157,6 @@ class ErasureWork:
         hasher = SubjectHasher.of(site.scrub_key, order.plus_addressing)
         probes = probes_for(order.identities, site.registry, hasher) if place.is_lake else None
         return Task(wanted, order.mode, self._id, probes)
-
-    def _suppress(self) -> None:
-        """Have all who write into the lake keep the subjects out; needs to be done but once."""
-        site = self._site
-        log = DeliveryLog(site.store)
-        if any(one.erasure == self._id and one.kind == SUPPRESS for one in log.commits()):
-            return
-        listed = self._to_suppress(log)
-        if not listed:
-            return
-        run = log.begin(new_run_id(datetime.now(UTC)), log.last_number())
-        with alive_run(log, run):
-            ref = save_suppressions(site.store, run.run_id, listed)
-            entry = bare_entry(run.run_id, SUPPRESS, site.clock())
-            log.commit(run, replace(entry, erasure=self._id, suppressed=ref))
-
-    def _to_suppress(self, log: DeliveryLog) -> list[Suppressed]:
-        """Who is not kept out for as long by an earlier erasure."""
-        order, site = self._order, self._site
-        now = site.clock()
-        known = load_suppressions(site.store, log.positions().suppressions, now)
-        lasting = {one for one in known if one.expires_at is None}
-        hasher = SubjectHasher.of(site.scrub_key, order.plus_addressing)
-        until = None if order.suppress_for is None else now + order.suppress_for
-        plain = [one for one in order.identities if one.format is IdentityFormat.RAW]
-        listed = hasher.suppressed_each(plain, until)
-        return [one for one in listed if replace(one, expires_at=None) not in lasting]
 
     def _waited(self, under_way: set[str]) -> tuple[str, ...]:
         """Wait for deliveries that had begun; those that have not ended in time."""

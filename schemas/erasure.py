@@ -63,11 +63,15 @@ class IndexedFile:
 
 @dataclass(frozen=True)
 class SuppressionRef:
-    """A list of suppressed subjects: the object, its digest, the log's entry that made it valid."""
+    """A list of suppressed subjects: the object, its digest, the log's entry that made it valid.
+
+    It holds what the lists of the entries ``holds`` do as well, as far as that has not expired.
+    """
 
     key: str
     sha256: str
     number: int = 0
+    holds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

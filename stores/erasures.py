@@ -31,6 +31,7 @@ class ErasureRecord:
     began_at: datetime
     mode: ErasureMode
     subjects: tuple[str, ...]
+    plus_addressing: bool = False
 
     @property
     def is_abandoned(self) -> bool:
@@ -56,13 +57,14 @@ def find_record(store: ObjectStore, erasure_id: str) -> ErasureRecord | None:
 
 
 def abandoned_record(
-    store: ObjectStore, subjects: tuple[str, ...], mode: ErasureMode
+    store: ObjectStore, subjects: tuple[str, ...], mode: ErasureMode, plus_addressing: bool
 ) -> ErasureRecord | None:
-    """The erasure of these subjects whose process is gone, the newest if there are several."""
+    """The same erasure of these subjects whose process is gone, the newest if there are several."""
+    wanted = subjects, mode, plus_addressing
     found = [
         record
         for record in _records(store)
-        if (record.subjects, record.mode) == (subjects, mode) and record.is_abandoned
+        if (record.subjects, record.mode, record.plus_addressing) == wanted and record.is_abandoned
     ]
     return max(found, key=lambda record: record.began_at, default=None)
 

@@ -29,7 +29,8 @@ class Positions:
     """How far every source, by its URI, has been delivered by commit ``number``.
 
     ``shards`` are those of streams, by the name that blocks give as their source. ``suppressions``
-    are the lists of suppressed subjects, oldest first, each with the number of its entry. ``owed``
+    are the lists of suppressed subjects, oldest first, each with the number of its entry, less
+    those whose subjects are on a later list as well. ``owed``
     are the numbers of commits whose files may hold rows of suppressed subjects.
     """
 
@@ -95,7 +96,9 @@ class Cleanliness:
         """As it is with one entry more."""
         begun, owed = self.suppressions, self.owed
         if commit.suppressed is not None:
-            begun = (*begun, replace(commit.suppressed, number=commit.number))
+            holds = commit.suppressed.holds
+            others = (listed for listed in begun if listed.number not in holds)
+            begun = (*others, replace(commit.suppressed, number=commit.number))
         if begun and _is_stale(commit, begun[-1].number, owed):
             owed = (*owed, commit.number)
         if commit.cleansed:
