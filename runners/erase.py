@@ -40,7 +40,7 @@ from stores.erasures import (
 )
 from stores.lake_key import check_key
 from stores.log import Owner
-from stores.previews import Previewed, drop_previews, keep_preview, sealed
+from stores.previews import Previewed, check_keys, drop_previews, keep_preview, sealed
 
 RECORDS_KEPT = timedelta(days=30)
 """How long an erasure that was killed can be gone on with under its own id."""
@@ -99,6 +99,7 @@ def run_erasure(order: ErasureOrder, site: ErasureSite, runner: FileRunner) -> E
     """
     began = time.monotonic()
     check_key(site.store, site.scrub_key.fingerprint)
+    check_keys(site.store, site.seals)  # they are needed last of all, to tell whose previews go
     record, is_new = _record(order, site)
     work = ErasureWork(order, site, runner, record.id)
     told = work.check_share() if is_new else ""

@@ -7,7 +7,7 @@ what somebody saw and approved by running it: which lake, how, and until when.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ import msgspec
 from schemas.dsr import Identity, Particulars
 from schemas.erasure import Preview
 from schemas.errors import LakeError, ObjectMissing, UsageError
+from schemas.identities import normalised
 from stores.objects.port import ObjectStore
 from stores.subjects import SealBroken, Subjects
 
@@ -87,6 +88,15 @@ def load_preview(store: ObjectStore, preview_id: str, now: datetime) -> Preview:
     return preview
 
 
+def check_keys(store: ObjectStore, subjects: Subjects) -> None:
+    """Raise what ``Subjects`` does if there are previews, and no keys that could open any."""
+    for _, preview in _previews(store):
+        if preview is not None:
+            with suppress(SealBroken):
+                unsealed(subjects, preview)
+            return
+
+
 def drop_previews(
     store: ObjectStore, subjects: Subjects, identities: frozenset[Identity], now: datetime
 ) -> int:
@@ -107,8 +117,11 @@ def _is_of(preview: Preview, subjects: Subjects, identities: frozenset[Identity]
         content = unsealed(subjects, preview)
     except SealBroken:
         return True
-    hashes = set(subjects.hashes_of(identities))
-    return not hashes.isdisjoint(subjects.hashes_of(content.identities))
+    return not _alike(identities).isdisjoint(_alike(content.identities))
+
+
+def _alike(identities: Iterable[Identity]) -> set[tuple[str, ...]]:
+    return {(one.type, one.format, normalised(one)) for one in identities}
 
 
 def _previews(store: ObjectStore) -> Iterator[tuple[str, Preview | None]]:

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from runners.erase import approved, preview_erasure
+from runners.erase import approved, preview_erasure, run_erasure
 from schemas.erasure import ErasureMode, Preview
 from schemas.errors import LakeError, UsageError
 from stores.objects import LocalObjectStore, ObjectStore
 from stores.previews import PREVIEWS, drop_previews, load_preview
-from stores.subjects import SealBroken
-from tests.erasing import EMAIL, OTHER, order, put_visits, runner, site
+from stores.subjects import SealBroken, Subjects
+from tests.erasing import EMAIL, OTHER, Secrets, order, put_visits, runner, site
 
 
 @pytest.fixture
@@ -68,3 +68,33 @@ class Overtaken(LocalObjectStore):
 
 def test_preview_that_another_erasure_removes_is_no_error(lake: ObjectStore, made: Preview) -> None:
     assert dropped(Overtaken(lake.uri), made.made_at + timedelta(days=8)) == 0
+
+
+class Without(Secrets):
+    """Parameters of a machine that lacks one."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__()
+        self._missing = missing
+
+    def _fetch(self, name: str) -> str:
+        if name == self._missing:
+            raise UsageError(f"the parameter {name!r} is not set")
+        return super()._fetch(name)
+
+
+def test_erasure_that_could_not_tell_whose_previews_go_is_refused_first(
+    lake: ObjectStore, made: Preview
+) -> None:
+    here = replace(site(lake), seals=Subjects(Without("dsr-seal-keys")))
+    with pytest.raises(UsageError, match="dsr-seal-keys"):
+        run_erasure(order(OTHER), here, runner())
+    assert not list(lake.list("_lethe/suppression/"))
+
+
+def test_key_that_finds_requests_is_not_needed_for_previews(
+    lake: ObjectStore, made: Preview
+) -> None:
+    here = replace(site(lake), seals=Subjects(Without("dsr-subject-key")))
+    run_erasure(order(), here, runner())
+    assert not list(lake.list(PREVIEWS))
