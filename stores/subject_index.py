@@ -174,19 +174,27 @@ class _Gathered:
 
     def __init__(self) -> None:
         self._members: list[Member] = []
+        self._without: list[Member] = []
+        self._is_without = False
         self._pending: list[Hashes] = []
         self._count = 0
 
     @property
     def is_full_of_files(self) -> bool:
-        return len(self._members) == MOST_FILES
+        return len(self._members) + len(self._without) == MOST_FILES
 
     def enter(self, member: Member) -> None:
         """What is added from now on is of this file."""
-        self._members.append(member)
+        self._without.append(member)
+        self._is_without = True
 
     def add(self, hashes: Hashes) -> bool:
         """Whether there is room for more, if need be by dropping what is there twice."""
+        if not len(hashes):
+            return True
+        if self._is_without:
+            self._members.append(self._without.pop())
+            self._is_without = False
         self._pending.append(tagged(hashes, len(self._members) - 1))
         self._count += len(hashes)
         if self._count < SECTION_VALUES:
@@ -196,7 +204,7 @@ class _Gathered:
         return 2 * self._count < SECTION_VALUES
 
     def encoded(self) -> bytes:
-        return encode_section(distinct(self._pending), self._members)
+        return encode_section(distinct(self._pending), self._members, self._without)
 
 
 def _member_of(path: str, stamp: IndexStamp) -> Member:

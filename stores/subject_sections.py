@@ -3,9 +3,9 @@
 Who looks for a value has to read one bucket of it, whatever the number of files. Laid out, numbers
 are little-endian::
 
-    "LSI2"  values n (4)  files f (4)  stamps s (4)
+    "LSI2"  values n (4)  files that have any (4)  files f (4)  stamps s (4)
     s stamps (16)                                    what sets are made with: key and columns
-    f paths (8), f numbers of a stamp (2)            the files, those without a value, too
+    f paths (8), f numbers of a stamp (2)            the files, last of all those without a value
     2^b sizes (4)                                    how many values each bucket has
     checksum (8)                                     XXH3 of all before: of the head
     2^b times: bits, low halves, checksum (4)        XXH3 of a bucket, seeded by head and number
@@ -14,7 +14,7 @@ A value is the beginning of a hash and, in its last bits, the number of the file
 its k + 16 bits the first k - 7 name the bucket, the last 16 are kept as they are, and the seven
 between in unary (Elias and Fano: bit i + h is set if h begins the i-th value of the bucket). With
 k as it is chosen a file is named wrongly once in 33,000 to 65,000 values that it does not have, a
-bucket has about 100 to 250 of them, and a value takes 18 to 19 bits.
+bucket has about 60 to 250 values, and each takes 18 to 19 bits.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_FILES = 1 << 15
 """Files of one section."""
 
 _MAGIC = b"LSI2"
-_BEGIN = struct.Struct("<4sIII")
+_BEGIN = struct.Struct("<4sIIII")
 _STAMP, _PATH, _STAMP_NUMBER, _SIZE = 16, 8, 2, 4
 _CHECKSUM, _BUCKET_CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
 _LOW_BITS = 16
@@ -66,7 +66,7 @@ def distinct(hashes: Sequence[Hashes]) -> Hashes:
 
 @dataclass(frozen=True)
 class _Shape:
-    """What follows from how many values there are, and of how many files."""
+    """What follows from how many values there are, and how many files have any."""
 
     values: int
     files: int
@@ -109,13 +109,18 @@ class _Shape:
 # --- Written ----------------------------------------------------------------------------------
 
 
-def encode_section(hashes: Hashes, members: Sequence[Member]) -> bytes:
-    """A section of hashes that are ``tagged`` with places in ``members``, and ``distinct``."""
+def encode_section(
+    hashes: Hashes, members: Sequence[Member], without: Sequence[Member] = ()
+) -> bytes:
+    """A section of hashes that are ``tagged`` with places in ``members``, and ``distinct``.
+
+    ``without`` are files that have none.
+    """
     shape = _Shape(len(hashes), len(members))
     begun = shape.begun(hashes)
     sizes = _sizes(shape, begun)
     values = begun << np.uint64(shape.file_bits) | hashes & _NUMBER
-    head = _encoded_head(shape, members, sizes)
+    head = _encoded_head(shape, [*members, *without], sizes)
     return b"".join((head, *_encoded_buckets(shape, values, sizes, _seed_of(head))))
 
 
@@ -130,7 +135,7 @@ def _encoded_head(shape: _Shape, members: Sequence[Member], sizes: Places) -> by
     stamps = {one: number for number, one in enumerate(dict.fromkeys(m.stamp for m in members))}
     content = b"".join(
         (
-            _BEGIN.pack(_MAGIC, shape.values, shape.files, len(stamps)),
+            _BEGIN.pack(_MAGIC, shape.values, shape.files, len(members), len(stamps)),
             *stamps,
             np.array([one.path for one in members], "<u8").tobytes(),
             np.array([stamps[one.stamp] for one in members], "<u2").tobytes(),
@@ -269,8 +274,8 @@ def read_section(read: Callable[[int, int], bytes], limit: int) -> Section | Non
     begin = read(0, min(_BEGIN.size, limit))
     if len(begin) < _BEGIN.size or not begin.startswith(_MAGIC):
         return None
-    _, values, files, stamps = _BEGIN.unpack(begin)
-    shape = _Shape(values, files)
+    _, values, holders, files, stamps = _BEGIN.unpack(begin)
+    shape = _Shape(values, holders)
     parts = (stamps * _STAMP, files * _PATH, files * _STAMP_NUMBER, _SIZE << shape.bucket_bits)
     size = _BEGIN.size + sum(parts) + _CHECKSUM.size
     if size > limit:

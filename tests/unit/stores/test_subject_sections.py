@@ -33,8 +33,10 @@ def _member(number: int) -> Member:
 
 
 def _encoded(files: Sequence[Sequence[int]]) -> bytes:
-    hashes = [tagged(_hashes(values), number) for number, values in enumerate(files)]
-    return encode_section(distinct(hashes), [_member(number) for number in range(len(files))])
+    filled = [number for number, values in enumerate(files) if len(values)]
+    hashes = [tagged(_hashes(files[number]), place) for place, number in enumerate(filled)]
+    without = [number for number in range(len(files)) if number not in set(filled)]
+    return encode_section(distinct(hashes), [*map(_member, filled)], [*map(_member, without)])
 
 
 def _opened(content: bytes, limit: int | None = None) -> Section | None:
