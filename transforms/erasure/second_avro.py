@@ -18,6 +18,7 @@ The encoding: https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ from itertools import islice
 from typing import Any
 
 import fastavro
+from fastavro.schema import UnknownType
 
 _PORTION = 2048
 """Rows in memory at a time, beside their block."""
@@ -61,11 +63,19 @@ class OtherRows(Exception):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of some rows, named in small letters: texts, or None of a null."""
+    """A column of some rows, named in small letters.
+
+    Values of plain columns are texts, or None of a null; those of others are what a reader makes of
+    them.
+    """
 
     name: str
     encoded: list[bytes]
     value: Value
+
+    @property
+    def is_plain(self) -> bool:
+        return not isinstance(self.value, _Read)
 
     def __getitem__(self, row: int) -> Any:
         return self.value(self.encoded[row])
@@ -123,7 +133,7 @@ class AvroColumns:
 def avro_columns(schema: str, names: frozenset[str]) -> AvroColumns | None:
     """What takes the columns of these names, in small letters, out of rows of a schema in JSON.
 
-    None if there is no pattern of it, or one of these columns is neither text, symbol nor number.
+    None if there is no pattern of it.
     """
     parsed = fastavro.parse_schema(json.loads(schema))
     if not isinstance(parsed, dict) or parsed["type"] != "record":
@@ -144,17 +154,37 @@ def _values(fields: Iterable[Mapping[str, Any]], names: frozenset[str]) -> Itera
 
 
 def _value(kind: Schema) -> Value:
-    """What reads a value of this type as text."""
+    """What reads a value of this type."""
     match kind:
         case list():
-            return partial(_of_union, [_value(branch) for branch in kind])
+            branches = [_value(branch) for branch in kind]
+            is_plain = not any(isinstance(branch, _Read) for branch in branches)
+            return partial(_of_union, branches) if is_plain else _Read.of(kind)
         case {"type": "enum", "symbols": symbols}:
             return partial(_symbol, symbols)
         case {"type": "string" | "int" | "long" as plain, **more} if "logicalType" not in more:
             return _value(plain)
-    if kind not in ("string", "int", "long", "null"):
-        raise OtherRows
-    return {"string": _text, "int": _whole, "long": _whole, "null": _nothing}[kind]
+    return _PLAIN[kind] if isinstance(kind, str) and kind in _PLAIN else _Read.of(kind)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Values that a reader reads, one at a time."""
+
+    schema: Schema
+
+    @staticmethod
+    def of(kind: Schema) -> _Read:
+        """Raises ``OtherRows`` for what is defined elsewhere in its schema."""
+        fields = [{"name": "value", "type": kind}]
+        try:
+            return _Read(fastavro.parse_schema({**_ALONE, "fields": fields}))
+        except UnknownType:
+            raise OtherRows from None
+
+    def __call__(self, encoded: bytes) -> Any:
+        record: Any = fastavro.schemaless_reader(io.BytesIO(encoded), self.schema, None)
+        return record["value"]
 
 
 def _of_union(branches: list[Value], encoded: bytes) -> Any:
@@ -176,6 +206,10 @@ def _whole(encoded: bytes) -> str:
 
 def _nothing(_: bytes) -> None:
     return None
+
+
+_PLAIN: dict[str, Value] = {"string": _text, "int": _whole, "long": _whole, "null": _nothing}
+_ALONE = {"type": "record", "name": "lethe_second_look"}
 
 
 # --- Patterns ---------------------------------------------------------------------------------

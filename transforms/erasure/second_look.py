@@ -186,8 +186,7 @@ class SecondReader:
     def _rows_of(self, column: Any, kind: IdentityType) -> list[int]:
         values = _values(column)
         if pa.types.is_nested(column.type):
-            lists = enumerate(values)
-            return [row for row, one in lists if self.words.rows_in(kind, list(innermost(one)))]
+            return _rows_in_lists(self.words, kind, values)
         return self.words.rows_in(kind, values)
 
     def _is_in_line(self, line: bytes) -> bool:
@@ -241,24 +240,35 @@ class _AvroLook:
         """What takes out the columns; None if rows have to be read one by one."""
         schema = self.blocks.writer_schema
         members = schema.get("fields", []) if isinstance(schema, dict) else []
-        if fields.nested or fields.may_be_in_extra(one["name"] for one in members):
+        if fields.may_be_in_extra(one["name"] for one in members):
             return None
         return avro_columns(self.blocks.metadata["avro.schema"], frozenset(fields.needs))
 
     def _found_in_columns(self, fields: SubjectFields, columns: list[Column]) -> int:
         found = set[int]()
         for member in fields.flat:
-            for column in [one for one in columns if one.name == member["name"].lower()]:
-                rows = self._words.rows_in(IdentityType(member["subject"]), list(column))
-                found |= {row for row in rows if is_met(member, {c.name: c[row] for c in columns})}
+            for column in columns:
+                if column.name == member["name"].lower():
+                    rows = self._rows_of(column, IdentityType(member["subject"]))
+                    found |= {row for row in rows if is_met(member, _in_row(columns, row))}
+        if fields.nested:
+            needed = [one for one in columns if one.name in fields.nested_needs]
+            records = (_in_row(needed, row) for row in range(len(columns[0].encoded)))
+            values = enumerate(map(fields.nested_values_in, records))
+            found |= {row for row, of_row in values if self._is_any(of_row)}
         return len(found)
+
+    def _rows_of(self, column: Column, kind: IdentityType) -> list[int]:
+        if column.is_plain:
+            return self._words.rows_in(kind, list(column))
+        return _rows_in_lists(self._words, kind, list(column))
 
     def _found_in_rows(self, block: Any) -> int:
         values_in = any_values if self._fields is None else self._fields.values_in
-        return sum(
-            any(self._is_wanted(kind, value) for kind, value in values_in(record))
-            for record in block
-        )
+        return sum(self._is_any(values_in(record)) for record in block)
+
+    def _is_any(self, values: Iterable[tuple[IdentityType | None, Any]]) -> bool:
+        return any(self._is_wanted(kind, value) for kind, value in values)
 
     def _is_wanted(self, kind: IdentityType | None, value: Any) -> bool:
         """As the words say; of text it is remembered."""
@@ -281,6 +291,16 @@ def _row(batch: pa.RecordBatch, row: int, member: Mapping[str, Any]) -> dict[str
     wanted = {name.lower() for name in member.get("subjectWhen", {})}
     names = [name.lower() for name in batch.schema.names]
     return {n: batch.column(place)[row].as_py() for place, n in enumerate(names) if n in wanted}
+
+
+def _in_row(columns: list[Column], row: int) -> dict[str, Any]:
+    return {column.name: column[row] for column in columns}
+
+
+def _rows_in_lists(words: SoughtWords, kind: IdentityType, values: list[Any]) -> list[int]:
+    """The rows of a column that hold an identity of this kind, in lists or alone."""
+    each = (((kind, one) for one in innermost(value)) for value in values)
+    return [row for row, of_row in enumerate(each) if words.is_any(of_row)]
 
 
 def _values(column: Any) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from decimal import Decimal
 from typing import Any
 
 import fastavro
@@ -194,9 +195,30 @@ def test_rows_are_read_in_portions() -> None:
     assert [value for (column,) in portions for value in column] == [row[0] for row in rows]
 
 
-@pytest.mark.parametrize("kind", ["bytes", {"type": "long", "logicalType": "date"}, FIXED, PAIR])
-def test_columns_that_are_no_plain_values_are_left_to_a_reader(kind: Any) -> None:
-    assert avro_columns(json.dumps(schema([kind])), frozenset({"f0"})) is None
+READ: dict[str, tuple[Any, Any, Any]] = {
+    "bytes": ("bytes", b"\xff", b"\xff"),
+    "fixed": (["null", FIXED], b"1234", b"1234"),
+    "number with a meaning": (
+        {"type": "bytes", "logicalType": "decimal", "precision": 3, "scale": 1},
+        Decimal("1.5"),
+        Decimal("1.5"),
+    ),
+    "list of records": ({"type": "array", "items": PAIR}, [{"word": "a", "mark": None}], None),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_value_that_is_not_plain_is_read_by_a_reader(name: str) -> None:
+    one, value, expected = READ[name]
+    kind = schema([one, "string"])
+    (columns,) = columns_of(kind, "f0").portions(encoded(kind, [(value, "a")]), 1)
+    assert [(column.is_plain, column[0]) for column in columns] == [(False, expected or value)]
+
+
+def test_columns_of_types_that_are_defined_elsewhere_are_left_to_a_reader() -> None:
+    kind = schema([PAIR, ["null", "acme.pair"]])
+    assert avro_columns(json.dumps(kind), frozenset({"f0"})) is not None
+    assert avro_columns(json.dumps(kind), frozenset({"f1"})) is None
 
 
 def test_columns_are_told_by_small_letters() -> None:
