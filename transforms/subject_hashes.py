@@ -310,7 +310,7 @@ def _hashed(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], seed: n
 def _hinted(data: Octets, begins: Offsets, lengths: Offsets, seed: np.uint64) -> Near:
     words = np.ndarray((len(data) - 7,), _WORD, data, 0, (1,))
     found = words[begins + lengths - _WORD.itemsize]
-    found >>= _TO_LAST_BYTES[np.minimum(lengths, 8)]
+    found >>= _TO_LAST_BYTES.take(lengths, mode="clip")
     found |= _CASES
     found ^= seed
     found *= _MULTIPLIER

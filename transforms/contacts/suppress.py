@@ -49,9 +49,8 @@ _BEYOND_ASCII = np.uint8(0x80)
 _MAY_COMPOSE = np.uint8(0xCC)
 """The first byte of U+0300 in UTF-8: text of smaller ones alone is in Unicode's form NFC."""
 
-_IS_EDGE = np.zeros(256, np.bool_)
-_IS_EDGE[[0x20, 0xC2, 0x85, 0xA0]] = True
-"""Bytes that may be of white space: of a blank, U+0085 and U+00A0; others are beyond U+0300."""
+_C2, _85, _A0 = np.uint8(0xC2), np.uint8(0x85), np.uint8(0xA0)
+"""Of U+0085 and U+00A0 in UTF-8: of all white space beyond ASCII, only they are before U+0300."""
 
 _HINT_BITS, _FEWEST_BITS, _MOST_BITS = 32, 18, 24
 _EMAIL = IdentityType.EMAIL
@@ -217,7 +216,8 @@ def _at_odds(values: JsonValues, texts: Spans, limit: np.uint8) -> Iterator[Span
     beyond = values.data >= limit
     if beyond.any():
         yield values.texts_around(np.flatnonzero(beyond))[0]
-    at_edge = _IS_EDGE[values.data[texts.begins]] | _IS_EDGE[values.data[texts.ends - 1]]
+    first, last = values.data[texts.begins], values.data[texts.ends - 1]
+    at_edge = (first == _BLANK) | (first == _C2) | (last == _BLANK) | (last == _85) | (last == _A0)
     yield texts.at(np.flatnonzero(at_edge))
 
 
