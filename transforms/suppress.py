@@ -25,7 +25,7 @@ from schemas.fields import RecordType
 from stores.objects.port import ObjectStore
 from stores.subject_index import Hashes, Indexed, IndexWriter
 from stores.suppression import load_suppressions
-from transforms.erasure.letters import is_letter_of, is_record_of, names_subject
+from transforms.erasure.letters import is_letter_of, is_record_of, leaves
 from transforms.erasure.matching import SuppressedMatcher
 from transforms.erasure.search import SuppressedText
 from transforms.index import HashedColumn, hashed_columns, hashes_of, stamp_of
@@ -106,8 +106,8 @@ class SubjectSieve:
         return self._near[kind].places_in(self.hasher.near_forms(values, kind))
 
     def is_document(self, document: Any) -> bool:
-        """Whether a JSON document names a suppressed subject."""
-        return names_subject(document, self._text)
+        """Whether a value in a JSON document, or a name, is a suppressed identity."""
+        return any(self._text.is_subject(value, name) for name, value in leaves(document))
 
     def is_letter(self, line: bytes) -> bool:
         """Whether a line of dead letters is of a suppressed subject."""

@@ -27,8 +27,6 @@ from schemas.erasure import Suppressed
 from schemas.identities import KEEPS_CASE, LONGEST
 from stores.objects.port import ObjectStore
 from transforms.contacts.json_values import MARGIN, JsonValues, Places, Spans
-from transforms.erasure.letters import leaves
-from transforms.erasure.search import SuppressedText
 from transforms.scrub import HASH_PREFIX
 from transforms.subject_hashes import SubjectHasher, bytes_of
 from transforms.suppress import SubjectRules, SubjectSieve
@@ -138,7 +136,7 @@ class ContactSieve:
         return spans.begins[np.concatenate(near)]
 
     def _is_subject(self, content: bytes) -> bool:
-        return any(self._text.is_subject(value, name) for name, value in leaves(_decode(content)))
+        return self.subjects.is_document(_decode(content))
 
     @property
     def _hasher(self) -> SubjectHasher:
@@ -156,10 +154,6 @@ class ContactSieve:
     def _folds(self) -> bool:
         """Whether case makes no difference to some of these others."""
         return bool(self._others.kinds - KEEPS_CASE)
-
-    @cached_property
-    def _text(self) -> SuppressedText:
-        return SuppressedText(self.subjects.suppressed, self._hasher.key)
 
 
 @dataclass(frozen=True)
