@@ -19,16 +19,24 @@ same subjects, or the same id. Who starts it::
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+import structlog
+
+from runners.alive import HEARTBEAT_EVERY
 from runners.erase_order import ErasureOrder, ErasureSite, approved, open_site
 from runners.erase_preview import preview_of
 from runners.erase_work import ErasureWork
 from runners.file_runner import FileRunner
+from runners.progress import beside
 from schemas.erasure import Certificate, Preview
+from schemas.errors import StoreError
 from stores.erasure_certificates import certificate_key, encode_certificate
 from stores.erasures import (
     ErasureRecord,
@@ -39,11 +47,14 @@ from stores.erasures import (
     sweep_records,
 )
 from stores.lake_key import check_key
-from stores.log import Owner
+from stores.log import DeliveryLog, Owner
+from stores.objects.port import ObjectStore
 from stores.previews import Previewed, check_keys, drop_previews, keep_preview, sealed
 
 RECORDS_KEPT = timedelta(days=30)
 """How long an erasure that was killed can be gone on with under its own id."""
+
+_log = structlog.get_logger()
 
 __all__ = [
     "ErasureDone",
@@ -103,9 +114,9 @@ def run_erasure(order: ErasureOrder, site: ErasureSite, runner: FileRunner) -> E
     record, is_new = _record(order, site)
     work = ErasureWork(order, site, runner, record.id)
     told = work.check_share() if is_new else ""
-    keep_record(site.store, record)
-    open_runs = work.erase(record.began_at)
-    certificate = work.certificate(record, open_runs)
+    with _kept(site.store, record):
+        open_runs = work.erase(record.began_at)
+        certificate = work.certificate(record, open_runs)
     site.store.put(certificate_key(record.id), encode_certificate(certificate))
     work.forget()
     drop_previews(site.store, site.seals, frozenset(order.identities), site.clock())
@@ -125,17 +136,34 @@ def close_erasure(site: ErasureSite, done: ErasureDone) -> None:
 
 def _record(order: ErasureOrder, site: ErasureSite) -> tuple[ErasureRecord, bool]:
     """The record of the erasure, and whether it is a new one."""
-    subjects = order.hashes(site)
+    new = ErasureRecord(
+        id=order.id or new_id(),
+        owner=Owner.this_process(),
+        began_at=site.clock(),
+        mode=order.mode,
+        subjects=order.hashes(site),
+        plus_addressing=order.plus_addressing,
+        after=DeliveryLog(site.store).last_number(),
+    )
     found = (
-        abandoned_record(site.store, subjects, order.mode, order.plus_addressing)
+        abandoned_record(site.store, new, new.began_at)
         if order.id is None
         else find_record(site.store, order.id)
     )
-    owner = Owner.this_process()
-    if found is not None:
-        return replace(found, owner=owner), False
-    erasure_id = order.id or new_id()
-    began = site.clock()
-    return ErasureRecord(
-        erasure_id, owner, began, order.mode, subjects, order.plus_addressing
-    ), True
+    return (new, True) if found is None else (replace(found, owner=new.owner), False)
+
+
+@contextmanager
+def _kept(store: ObjectStore, record: ErasureRecord) -> Iterator[None]:
+    """Keep the record, and say from time to time that somebody is at it."""
+
+    def beat(stop: threading.Event) -> None:
+        while not stop.wait(HEARTBEAT_EVERY):
+            try:
+                keep_record(store, record)
+            except StoreError as error:
+                _log.warning("heartbeat failed", code=error.code)
+
+    keep_record(store, record)
+    with beside(beat):
+        yield

@@ -33,11 +33,16 @@ class Verdict:
     wrong: tuple[str, ...] = ()
 
 
-def erased_in(place: Place, erasure_id: str) -> tuple[tuple[ErasedFile, ...], tuple[int, ...]]:
-    """What the entries of an erasure say was done, each file once, and the entries' numbers."""
+def erased_in(
+    place: Place, erasure_id: str, after: int = 0
+) -> tuple[tuple[ErasedFile, ...], tuple[int, ...]]:
+    """What the entries of an erasure say was done, each file once, and the entries' numbers.
+
+    All of them are later than the entry ``after``.
+    """
     files: dict[str, ErasedFile] = {}
     entries = []
-    for commit in place.log.commits():
+    for commit in place.log.commits(after=after):
         if commit.erasure == erasure_id:
             entries.append(commit.number)
             for file in commit.erased:

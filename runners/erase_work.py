@@ -19,7 +19,7 @@ from runners.erase_suppress import suppress_subjects
 from runners.export_erased import RemovedExports, forget_exports, remove_exports
 from runners.file_runner import FileRunner
 from schemas.dsr import IdentityFormat
-from schemas.erasure import Certificate, OldVersionsRule
+from schemas.erasure import Certificate, ErasedFile, OldVersionsRule
 from stores.erasure_certificates import signed
 from stores.erasures import ErasureRecord
 from stores.lake_key import claim_key
@@ -110,8 +110,8 @@ class ErasureWork:
 
         Raises ``NotErased`` if that finds a subject still, or not the rows that should remain.
         """
-        verdicts = self._verdicts()
-        found = [(sweep.place, *erased_in(sweep.place, self._id)) for sweep in self._sweeps]
+        verdicts = self._verdicts(record)
+        found = [(sweep.place, *self._erased(sweep.place, record)) for sweep in self._sweeps]
         files = tuple(
             replace(file, path=place.shown(file.path))
             for place, erased, _ in found
@@ -171,10 +171,15 @@ class ErasureWork:
             left &= log.open_runs()
         return tuple(sorted(left))
 
-    def _verdicts(self) -> list[Verdict]:
+    def _erased(
+        self, place: Place, record: ErasureRecord
+    ) -> tuple[tuple[ErasedFile, ...], tuple[int, ...]]:
+        return erased_in(place, record.id, record.after if place.is_lake else 0)
+
+    def _verdicts(self, record: ErasureRecord) -> list[Verdict]:
         """What a second look sees; where it sees a subject, all files are read once more."""
         for _ in range(_LOOKS):
-            verdicts = [self._verdict(sweep.place) for sweep in self._sweeps]
+            verdicts = [self._verdict(sweep.place, record) for sweep in self._sweeps]
             if not any(verdict.dirty for verdict in verdicts):
                 break
             _log.warning("a second look found a subject: reading all files")
@@ -184,12 +189,12 @@ class ErasureWork:
         _check(verdicts)
         return verdicts
 
-    def _verdict(self, place: Place) -> Verdict:
+    def _verdict(self, place: Place, record: ErasureRecord) -> Verdict:
         order, site = self._order, self._site
         look = SecondLook.for_identities(
             site.scrub_key, site.registry, order.identities, order.plus_addressing
         )
-        erased, _ = erased_in(place, self._id)
+        erased, _ = self._erased(place, record)
         return verdict_on(place, erased, look, self._id, self._runner)
 
     def _unread(self) -> tuple[str, ...]:

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from schemas.erasure import ErasureMode
 from schemas.errors import LakeError, ObjectMissing
-from stores.log import Owner
-from stores.objects.port import ObjectStore
+from stores.log import STALE_AFTER, Owner
+from stores.objects.port import ObjectInfo, ObjectStore
 
 ERASURES = "_lethe/erasures/"
 
 
 @dataclass(frozen=True)
 class ErasureRecord:
-    """An erasure that has begun. ``subjects`` are keyed hashes of the identities, sorted."""
+    """An erasure that has begun. ``subjects`` are keyed hashes of the identities, sorted.
+
+    ``after`` is the newest entry of the lake's log when it began: its own come later.
+    """
 
     id: str
     owner: Owner
@@ -32,15 +35,17 @@ class ErasureRecord:
     mode: ErasureMode
     subjects: tuple[str, ...]
     plus_addressing: bool = False
+    after: int = 0
 
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether it is certain that nobody goes on with it."""
-        return self.owner.is_here() and not self.owner.is_running()
+    def is_abandoned(self, silent: timedelta) -> bool:
+        """Whether nobody goes on with it; on another machine that shows in its silence."""
+        if self.owner.is_here():
+            return not self.owner.is_running()
+        return silent.total_seconds() >= STALE_AFTER
 
 
 def keep_record(store: ObjectStore, record: ErasureRecord) -> None:
-    """Write the record, or write it anew."""
+    """Write the record; or write it anew, which says that somebody goes on with it."""
     store.put(_key(record.id), msgspec.json.encode(record))
 
 
@@ -57,16 +62,19 @@ def find_record(store: ObjectStore, erasure_id: str) -> ErasureRecord | None:
 
 
 def abandoned_record(
-    store: ObjectStore, subjects: tuple[str, ...], mode: ErasureMode, plus_addressing: bool
+    store: ObjectStore, wanted: ErasureRecord, now: datetime
 ) -> ErasureRecord | None:
-    """The same erasure of these subjects whose process is gone, the newest if there are several."""
-    wanted = subjects, mode, plus_addressing
+    """The same erasure as this one whose process is gone, the newest if there are several."""
     found = [
         record
-        for record in _records(store)
-        if (record.subjects, record.mode, record.plus_addressing) == wanted and record.is_abandoned
+        for info, record in _records(store)
+        if _asked_for(record) == _asked_for(wanted) and record.is_abandoned(now - info.modified)
     ]
     return max(found, key=lambda record: record.began_at, default=None)
+
+
+def _asked_for(record: ErasureRecord) -> tuple[object, ...]:
+    return record.subjects, record.mode, record.plus_addressing
 
 
 def end_record(store: ObjectStore, erasure_id: str) -> None:
@@ -78,7 +86,7 @@ def end_record(store: ObjectStore, erasure_id: str) -> None:
 
 def sweep_records(store: ObjectStore, before: datetime) -> None:
     """Forget erasures that had begun before this and that nobody has gone on with."""
-    for record in list(_records(store)):
+    for _, record in list(_records(store)):
         if record.began_at < before:
             end_record(store, record.id)
 
@@ -88,13 +96,13 @@ def findings_key(erasure_id: str, name: str) -> str:
     return f"{ERASURES}{erasure_id}/{name}.json"
 
 
-def _records(store: ObjectStore) -> Iterator[ErasureRecord]:
+def _records(store: ObjectStore) -> Iterator[tuple[ObjectInfo, ErasureRecord]]:
     for info in list(store.list(ERASURES)):
         name = info.key.removeprefix(ERASURES)
         if "/" not in name:
             record = find_record(store, name.removesuffix(".json"))
             if record is not None:
-                yield record
+                yield info, record
 
 
 def _key(erasure_id: str) -> str:

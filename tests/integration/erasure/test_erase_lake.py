@@ -213,6 +213,31 @@ def test_erasure_whose_process_is_gone_is_gone_on_with(lake: ObjectStore) -> Non
     assert erase(lake).certificate.id == "half"
 
 
+@pytest.mark.parametrize(("minutes", "is_gone_on_with"), [(14, False), (16, True)])
+def test_erasure_of_another_machine_is_gone_on_with_once_it_is_silent(
+    lake: ObjectStore, minutes: int, is_gone_on_with: bool
+) -> None:
+    later = site(lake, clock=lambda: datetime.now(UTC) + timedelta(minutes=minutes))
+    record = ErasureRecord(
+        "half",
+        Owner.elsewhere("a pod"),
+        datetime.now(UTC),
+        ErasureMode.DELETE,
+        order().hashes(later),
+    )
+    keep_record(lake, record)
+    made = run_erasure(order(), later, runner()).certificate
+    assert (made.id == "half") is is_gone_on_with
+
+
+def test_erasure_that_took_no_tags_is_not_gone_on_with_by_one_that_does(lake: ObjectStore) -> None:
+    here = site(lake)
+    gone = Owner(Owner.this_process().host, 1, "long ago")
+    subjects = order().hashes(here)
+    keep_record(lake, ErasureRecord("half", gone, here.clock(), ErasureMode.DELETE, subjects))
+    assert erase(lake, plus_addressing=True).certificate.id != "half"
+
+
 def test_erasure_that_nobody_goes_on_with_is_forgotten_in_the_end(lake: ObjectStore) -> None:
     here = site(lake)
     elsewhere = Owner.elsewhere("another machine")
