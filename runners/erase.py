@@ -40,11 +40,11 @@ from schemas.errors import StoreError
 from stores.erasure_certificates import certificate_key, encode_certificate
 from stores.erasures import (
     ErasureRecord,
-    abandoned_record,
     end_record,
     find_record,
     keep_record,
     sweep_records,
+    take_over,
 )
 from stores.lake_key import check_key
 from stores.log import DeliveryLog, Owner
@@ -145,11 +145,10 @@ def _record(order: ErasureOrder, site: ErasureSite) -> tuple[ErasureRecord, bool
         plus_addressing=order.plus_addressing,
         after=DeliveryLog(site.store).last_number(),
     )
-    found = (
-        abandoned_record(site.store, new, new.began_at)
-        if order.id is None
-        else find_record(site.store, order.id)
-    )
+    if order.id is None:
+        found = take_over(site.store, new, new.began_at)
+    else:
+        found = find_record(site.store, order.id)
     return (new, True) if found is None else (replace(found, owner=new.owner), False)
 
 

@@ -9,13 +9,13 @@ A record lies in the lake from an erasure's beginning until its certificate is w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
 
 from schemas.erasure import ErasureMode
-from schemas.errors import LakeError, ObjectMissing
+from schemas.errors import LakeError, ObjectChanged, ObjectMissing
 from stores.log import STALE_AFTER, Owner
 from stores.objects.port import ObjectInfo, ObjectStore
 
@@ -61,16 +61,25 @@ def find_record(store: ObjectStore, erasure_id: str) -> ErasureRecord | None:
         raise LakeError(f"{_key(erasure_id)}: is damaged: remove it and erase again") from None
 
 
-def abandoned_record(
-    store: ObjectStore, wanted: ErasureRecord, now: datetime
-) -> ErasureRecord | None:
-    """The same erasure as this one whose process is gone, the newest if there are several."""
+def take_over(store: ObjectStore, new: ErasureRecord, now: datetime) -> ErasureRecord | None:
+    """The same erasure as this new one whose process is gone: from now on it is the new one's.
+
+    The newest if there are several. None if there is none, or another process was first.
+    """
     found = [
-        record
+        (info, record)
         for info, record in _records(store)
-        if _asked_for(record) == _asked_for(wanted) and record.is_abandoned(now - info.modified)
+        if _asked_for(record) == _asked_for(new) and record.is_abandoned(now - info.modified)
     ]
-    return max(found, key=lambda record: record.began_at, default=None)
+    if not found:
+        return None
+    info, record = max(found, key=lambda one: one[1].began_at)
+    ours = replace(record, owner=new.owner)
+    try:
+        store.put_if_match(info.key, msgspec.json.encode(ours), info.etag)
+    except ObjectChanged:
+        return None
+    return ours
 
 
 def _asked_for(record: ErasureRecord) -> tuple[object, ...]:

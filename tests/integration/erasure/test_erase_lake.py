@@ -18,7 +18,8 @@ from stores.erasure_certificates import decode_certificate, encode_certificate
 from stores.erasures import ERASURES, ErasureRecord, keep_record
 from stores.lake_files import lake_files
 from stores.log import Commit, DeliveryLog, Owner
-from stores.objects import ObjectStore
+from stores.objects import LocalObjectStore, ObjectStore
+from stores.objects.port import ObjectInfo
 from stores.previews import PREVIEWS, load_preview
 from tests.erasing import (
     EMAIL,
@@ -228,6 +229,22 @@ def test_erasure_of_another_machine_is_gone_on_with_once_it_is_silent(
     keep_record(lake, record)
     made = run_erasure(order(), later, runner()).certificate
     assert (made.id == "half") is is_gone_on_with
+
+
+class Overtaken(LocalObjectStore):
+    """A lake in which another process takes an erasure over just before us."""
+
+    def put_if_match(self, key: str, data: bytes, etag: str) -> ObjectInfo:
+        self.put(key, self.read(key))
+        return super().put_if_match(key, data, etag)
+
+
+def test_of_two_who_go_on_with_an_erasure_one_begins_another(lake: ObjectStore) -> None:
+    here = site(lake)
+    gone = Owner(Owner.this_process().host, 1, "long ago")
+    subjects = order().hashes(here)
+    keep_record(lake, ErasureRecord("half", gone, here.clock(), ErasureMode.DELETE, subjects))
+    assert erase(Overtaken(lake.uri)).certificate.id != "half"
 
 
 def test_erasure_that_took_no_tags_is_not_gone_on_with_by_one_that_does(lake: ObjectStore) -> None:
