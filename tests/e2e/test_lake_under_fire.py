@@ -1,4 +1,4 @@
-"""A lake in which everybody works at once, and in which anybody may be killed at any instant.
+"""A lake in which everybody works at once, and anybody may be killed or paused at any instant.
 
 Two deliveries, two erasures and a compaction go on beside each other: whenever a command ends, the
 next one of its kind begins, and one that was killed is given again. At the end all of it is asked
@@ -53,6 +53,9 @@ PEOPLE = 88
 KILLED_SHARE, LONGEST_LIFE = 0.6, 2.0
 """How many commands are killed, and how many seconds these live at the most."""
 
+LONGEST_WAKE, LONGEST_NAP = 2.0, 1.5
+"""Seconds between which a command is stopped, and goes on as if nothing had been."""
+
 LONGEST_PAUSE = 1.5
 TIMEOUT = 240.0
 INCOMPLETE = 4
@@ -82,6 +85,8 @@ class Worker:
     _dies_at: float = 0.0
     _is_doomed: bool = False
     _begins_at: float = 0.0
+    _naps_at: float = 0.0
+    _wakes_at: float = 0.0
 
     def go_on(self) -> None:
         """Look after the command: kill it, see to its end, or begin the next one."""
@@ -102,15 +107,29 @@ class Worker:
         self._is_doomed = self.chance.random() < KILLED_SHARE
         life = self.chance.uniform(0.0, LONGEST_LIFE) if self._is_doomed else TIMEOUT
         self._dies_at = time.monotonic() + life
+        self._wakes_at, self._naps_at = 0.0, self._soon(LONGEST_WAKE)
+
+    def _soon(self, at_the_latest: float) -> float:
+        return time.monotonic() + self.chance.uniform(0.0, at_the_latest)
 
     def _look_after(self) -> None:
         if time.monotonic() >= self._dies_at:
             os.killpg(self._child, signal.SIGKILL)
+        elif self._wakes_at:
+            self._wake()
+        elif time.monotonic() >= self._naps_at:
+            os.killpg(self._child, signal.SIGSTOP)
+            self._wakes_at = self._soon(LONGEST_NAP)
         found, status = os.waitpid(self._child, os.WNOHANG)
         if found:
             self._child = 0
             self._judge(os.waitstatus_to_exitcode(status))
-            self._begins_at = time.monotonic() + self.chance.uniform(0.0, LONGEST_PAUSE)
+            self._begins_at = self._soon(LONGEST_PAUSE)
+
+    def _wake(self) -> None:
+        if time.monotonic() >= self._wakes_at:
+            os.killpg(self._child, signal.SIGCONT)
+            self._wakes_at, self._naps_at = 0.0, self._soon(LONGEST_WAKE)
 
     def _judge(self, status: int) -> None:
         assert self.command is not None
