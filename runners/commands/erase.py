@@ -15,7 +15,7 @@ from runners.commands import options as shared
 
 if TYPE_CHECKING:
     from runners.erase import ErasureDone, ErasureOrder, ErasureSite
-    from schemas.erasure import ErasureMode, OldVersionsRule, Preview
+    from schemas.erasure import Certificate, ErasureMode, OldVersionsRule, Preview
     from schemas.subject_lists import Subject
 
 INCOMPLETE = 4
@@ -289,7 +289,7 @@ def _conclude(done: ErasureDone, site: ErasureSite) -> None:
             ("erasure", made.id),
             ("files", f"{made.files_looked_at:,} looked at, {made.files_read:,} read"),
             ("replaced", f"{len(made.files) - removed:,} files, {removed:,} removed"),
-            ("rows", f"{made.matched:,} erased, {made.rows_after:,} beside them kept"),
+            ("rows", rows_in_words(made)),
             ("certificate", f"{site.store.uri.rstrip('/')}/{certificate_key(made.id)}"),
             ("time", f"{done.seconds:,.2f} s"),
         ]
@@ -297,6 +297,14 @@ def _conclude(done: ErasureDone, site: ErasureSite) -> None:
     if done.drift:
         typer.echo(f"since the preview: {done.drift}")
     _complain(done)
+
+
+def rows_in_words(made: Certificate) -> str:
+    """How many rows left, how many stay without what is personal, and how many are as they were."""
+    beside = made.rows_before - made.matched
+    redacted = made.rows_after - beside
+    erased = f"{made.matched - redacted:,} erased, {beside:,} beside them kept"
+    return f"{redacted:,} redacted, {erased}" if redacted else erased
 
 
 def _complain(done: ErasureDone) -> None:

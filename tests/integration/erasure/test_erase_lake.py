@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from runners.commands.erase import rows_in_words
 from runners.erase import approved, close_erasure, preview_erasure, run_erasure
 from runners.erase_preview import MatchShareExceeded
 from schemas.dsr import Identity, IdentityFormat, IdentityType
@@ -103,6 +104,7 @@ def test_redaction_keeps_rows_without_what_is_personal(lake: ObjectStore) -> Non
     made = erase(lake, mode=ErasureMode.REDACT).certificate
     assert emails_in(lake, key) == [None, OTHER]
     assert (made.matched, made.rows_after) == (1, 2)
+    assert rows_in_words(made) == "1 redacted, 0 erased, 1 beside them kept"
 
 
 def test_type_that_no_schema_names_is_looked_through(lake: ObjectStore) -> None:
