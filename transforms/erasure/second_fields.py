@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-from itertools import chain
 from typing import Any
 
 from schemas.dsr import IdentityType
@@ -16,13 +16,37 @@ _EXTRA = "extra"
 """The column of what a type did not know."""
 
 
+@dataclass(frozen=True)
+class Member:
+    """A field that identifies subjects, or holds others that do; its name in small letters.
+
+    ``kind`` is None if it does not identify itself. ``when`` are the fields beside it that decide
+    whether it does, each with its name in a change record and the value that it has to have.
+    """
+
+    name: str
+    source: str
+    kind: IdentityType | None
+    when: tuple[tuple[str, str, str], ...]
+    is_nested: bool
+    is_map: bool
+    below: tuple[Member, ...]
+
+    def is_met(self, beside: Mapping[str, Any]) -> bool:
+        """Whether it identifies somebody in a row that holds this beside it, by small names."""
+        return all(
+            name not in beside or str(beside[name]) == wanted for name, _, wanted in self.when
+        )
+
+
 class SubjectFields:
     """The fields of a type that identify subjects, as its Avro schema says."""
 
     def __init__(self, avro: Mapping[str, Any]) -> None:
-        self._found = found = [one for one in avro["fields"] if _leads_to_subject(one)]
-        self.flat = [member for member in found if not _is_nested(member["type"])]
-        self.nested = [member for member in found if _is_nested(member["type"])]
+        self._found = found = _members(avro["fields"])
+        flat = [(one.kind, one) for one in found if not one.is_nested]
+        self.flat = [(kind, one) for kind, one in flat if kind is not None]
+        self.nested = [member for member in found if member.is_nested]
         self.needs = _needs(found)
         self.nested_needs = _needs(self.nested)
 
@@ -44,41 +68,61 @@ class SubjectFields:
         if by_name.get(_EXTRA) is not None:
             yield from _values_in_extra(self._missing(by_name), by_name)
 
-    def _missing(self, there: Collection[str]) -> list[Mapping[str, Any]]:
-        return [member for member in self._found if member["name"].lower() not in there]
-
     def nested_values_in(self, record: Mapping[str, Any]) -> Iterator[tuple[IdentityType, Any]]:
         """As ``values_in``, of the fields that are no plain values."""
         return _values(self.nested, record)
 
+    def _missing(self, there: Collection[str]) -> list[Member]:
+        return [member for member in self._found if member.name not in there]
 
-def _needs(members: list[Mapping[str, Any]]) -> set[str]:
+
+def _members(fields: Iterable[Mapping[str, Any]]) -> tuple[Member, ...]:
+    beside = list(fields)
+    sources = {field["name"]: str(field.get("source", field["name"])) for field in beside}
+    found = (_member(field, sources) for field in beside)
+    return tuple(member for member in found if member.kind is not None or member.below)
+
+
+def _member(field: Mapping[str, Any], sources: Mapping[str, str]) -> Member:
+    subject, kind = field.get("subject"), field["type"]
+    conditions = field.get("subjectWhen", {}).items()
+    return Member(
+        name=field["name"].lower(),
+        source=sources[field["name"]],
+        kind=IdentityType(subject) if subject in _REQUESTABLE else None,
+        when=tuple((name.lower(), sources[name], wanted) for name, wanted in conditions),
+        is_nested=_is_nested(kind),
+        is_map=_is_map(kind),
+        below=_members(_fields_below(kind)),
+    )
+
+
+def _needs(members: Iterable[Member]) -> set[str]:
     """The columns that members are in, and those that decide whether they identify."""
-    conditions = chain.from_iterable(one.get("subjectWhen", {}) for one in members)
-    return {name.lower() for name in (*(one["name"] for one in members), *conditions)}
+    return {name for one in members for name in (one.name, *(name for name, *_ in one.when))}
 
 
 def _values(
-    members: Iterable[Mapping[str, Any]], record: Mapping[str, Any]
+    members: Iterable[Member], record: Mapping[str, Any]
 ) -> Iterator[tuple[IdentityType, Any]]:
     by_name = _lowered(record)
     for member in members:
-        value = by_name.get(member["name"].lower())
+        value = by_name.get(member.name)
         if value is None:
             continue
-        if isinstance(value, dict) and _is_map(member["type"]):
+        if member.is_map and isinstance(value, dict):
             value = list(value.values())
-        if _is_subject(member) and is_met(member, by_name):
-            yield from ((IdentityType(member["subject"]), one) for one in innermost(value))
-        below = _members_below(member["type"])
-        if below:
+        if member.kind is not None and member.is_met(by_name):
+            plain = (one for one in innermost(value) if not isinstance(one, dict))
+            yield from ((member.kind, one) for one in plain)
+        if member.below:
             for one in innermost(value):
                 if isinstance(one, dict):
-                    yield from _values(below, one)
+                    yield from _values(member.below, one)
 
 
 def _values_in_extra(
-    members: Iterable[Mapping[str, Any]], record: Mapping[str, Any]
+    members: Iterable[Member], record: Mapping[str, Any]
 ) -> Iterator[tuple[IdentityType, Any]]:
     """What members are in ``extra``, where they were put before the type knew them."""
     try:
@@ -86,31 +130,27 @@ def _values_in_extra(
     except (ValueError, TypeError, RecursionError):
         return
     for member in members if isinstance(document, dict) else ():
-        value = document.get(_source(member))
-        if _is_subject(member) and is_met(member, record):
-            yield from ((IdentityType(member["subject"]), one) for one in _leaves(value))
-        yield from _within_json(_members_below(member["type"]), value)
+        value = document.get(member.source)
+        if member.kind is not None and member.is_met(record):
+            yield from ((member.kind, one) for one in _leaves(value))
+        yield from _within_json(member.below, value)
 
 
-def _within_json(members: list[Any], value: Any) -> Iterator[tuple[IdentityType, Any]]:
+def _within_json(members: tuple[Member, ...], value: Any) -> Iterator[tuple[IdentityType, Any]]:
     """What identifies in records at any depth of a document, named as in the change record."""
     if isinstance(value, list):
         for one in value:
             yield from _within_json(members, one)
     if not members or not isinstance(value, dict):
         return
-    beside = {one["name"].lower(): value[_source(one)] for one in members if _source(one) in value}
     for member in members:
-        inner = value.get(_source(member))
-        if _is_subject(member) and is_met(member, beside):
-            yield from ((IdentityType(member["subject"]), one) for one in _leaves(inner))
-        yield from _within_json(_members_below(member["type"]), inner)
+        inner = value.get(member.source)
+        beside = {name: value[source] for name, source, _ in member.when if source in value}
+        if member.kind is not None and member.is_met(beside):
+            yield from ((member.kind, one) for one in _leaves(inner))
+        yield from _within_json(member.below, inner)
     for one in value.values():  # of a map
         yield from _within_json(members, one)
-
-
-def _source(member: Mapping[str, Any]) -> str:
-    return str(member.get("source", member["name"]))
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -122,32 +162,16 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _is_subject(member: Mapping[str, Any]) -> bool:
-    return member.get("subject") in _REQUESTABLE
-
-
-def is_met(member: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
-    """Whether a member identifies somebody in a row that holds this beside it, by small names."""
-    return all(
-        name.lower() not in beside or str(beside[name.lower()]) == wanted
-        for name, wanted in member.get("subjectWhen", {}).items()
-    )
-
-
-def _leads_to_subject(member: Mapping[str, Any]) -> bool:
-    return _is_subject(member) or any(map(_leads_to_subject, _members_below(member["type"])))
-
-
-def _members_below(kind: Any) -> list[Any]:
-    """The members of the record that a type is, or is made of."""
+def _fields_below(kind: Any) -> list[Any]:
+    """The fields of the record that a type is, or is made of."""
     if isinstance(kind, list):
-        return [member for branch in kind for member in _members_below(branch)]
+        return [field for branch in kind for field in _fields_below(branch)]
     if not isinstance(kind, dict):
         return []
-    inner = kind.get("fields") or kind.get("items") or kind.get("values") or kind.get("type")
+    inner = kind.get("items") or kind.get("values") or kind.get("type")
     if kind.get("type") == "record":
         return list(kind["fields"])
-    return _members_below(inner) if isinstance(inner, dict | list) else []
+    return _fields_below(inner) if isinstance(inner, dict | list) else []
 
 
 def _is_nested(kind: Any) -> bool:

@@ -32,7 +32,7 @@ from stores.objects.port import ObjectStore
 from stores.objects.seekable import open_seekable
 from transforms.decompress import detect_compression, pieces
 from transforms.erasure.second_avro import AvroColumns, Column, OtherRows, avro_columns
-from transforms.erasure.second_fields import SubjectFields, any_values, innermost, is_met
+from transforms.erasure.second_fields import Member, SubjectFields, any_values, innermost
 from transforms.erasure.second_words import SoughtWords
 from transforms.scrub import ScrubKey
 from transforms.subject_hashes import SubjectHasher
@@ -171,16 +171,16 @@ class SecondReader:
             rows = enumerate(batch.to_pylist())
             return {row for row, record in rows if is_any(values_in(record))}
         found = set[int]()
-        for member in fields.flat:
-            for column in _columns(batch, member["name"].lower()):
-                rows_of = self._rows_of(column, IdentityType(member["subject"]))
-                found |= {row for row in rows_of if is_met(member, _row(batch, row, member))}
+        for kind, member in fields.flat:
+            for column in _columns(batch, member.name):
+                rows_of = self._rows_of(column, kind)
+                found |= {row for row in rows_of if member.is_met(_row(batch, row, member))}
         if fields.nested:
             needed = [
                 place for place, name in enumerate(names) if name.lower() in fields.nested_needs
             ]
-            records = enumerate(batch.select(needed).to_pylist())
-            found |= {row for row, one in records if is_any(fields.nested_values_in(one))}
+            records = batch.select(needed).to_pylist()
+            found |= _rows_of_each(self.words, map(fields.nested_values_in, records))
         return found
 
     def _rows_of(self, column: Any, kind: IdentityType) -> list[int]:
@@ -246,16 +246,15 @@ class _AvroLook:
 
     def _found_in_columns(self, fields: SubjectFields, columns: list[Column]) -> int:
         found = set[int]()
-        for member in fields.flat:
+        for kind, member in fields.flat:
             for column in columns:
-                if column.name == member["name"].lower():
-                    rows = self._rows_of(column, IdentityType(member["subject"]))
-                    found |= {row for row in rows if is_met(member, _in_row(columns, row))}
+                if column.name == member.name:
+                    rows = self._rows_of(column, kind)
+                    found |= {row for row in rows if member.is_met(_in_row(columns, row))}
         if fields.nested:
             needed = [one for one in columns if one.name in fields.nested_needs]
             records = (_in_row(needed, row) for row in range(len(columns[0].encoded)))
-            values = enumerate(map(fields.nested_values_in, records))
-            found |= {row for row, of_row in values if self._is_any(of_row)}
+            found |= _rows_of_each(self._words, map(fields.nested_values_in, records))
         return len(found)
 
     def _rows_of(self, column: Column, kind: IdentityType) -> list[int]:
@@ -286,15 +285,31 @@ def _plain(
     return {kind: frozenset(values) for kind, values in found.items()}
 
 
-def _row(batch: pa.RecordBatch, row: int, member: Mapping[str, Any]) -> dict[str, Any]:
+def _row(batch: pa.RecordBatch, row: int, member: Member) -> dict[str, Any]:
     """What stands in a row in the columns on which it depends whether a member identifies."""
-    wanted = {name.lower() for name in member.get("subjectWhen", {})}
+    wanted = {name for name, *_ in member.when}
     names = [name.lower() for name in batch.schema.names]
     return {n: batch.column(place)[row].as_py() for place, n in enumerate(names) if n in wanted}
 
 
 def _in_row(columns: list[Column], row: int) -> dict[str, Any]:
     return {column.name: column[row] for column in columns}
+
+
+def _rows_of_each(
+    words: SoughtWords, rows: Iterable[Iterable[tuple[IdentityType, Any]]]
+) -> set[int]:
+    """The rows that hold an identity, of so many values each; those of a kind are looked at
+    together."""
+    found: dict[IdentityType, list[tuple[int, Any]]] = defaultdict(list)
+    for row, values in enumerate(rows):
+        for kind, value in values:
+            found[kind].append((row, value))
+    return {
+        pairs[place][0]
+        for kind, pairs in found.items()
+        for place in words.rows_in(kind, [value for _, value in pairs])
+    }
 
 
 def _rows_in_lists(words: SoughtWords, kind: IdentityType, values: list[Any]) -> list[int]:
