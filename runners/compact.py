@@ -30,13 +30,14 @@ PASS_BYTES = 8 * 1024**3
 class CompactionReport:
     """What a compaction did: ``merged`` files became ``into`` files.
 
-    ``left`` merges were not made, because others changed their files meanwhile. ``commits`` are
-    the log's numbers.
+    ``left`` merges were not made, because others changed their files meanwhile, and ``unreadable``
+    files were left as they are. ``commits`` are the log's numbers.
     """
 
     merged: int = 0
     into: int = 0
     left: int = 0
+    unreadable: int = 0
     bytes_before: int = 0
     bytes_after: int = 0
     commits: tuple[int, ...] = ()
@@ -90,21 +91,25 @@ def _pass(
     plan = CompactionPlan(compaction.store, compaction.registry, compaction.key, run, known.knows)
     with alive_run(log, run):
         counters = runner.run(lambda pipeline: compact(pipeline, merges, plan), len(merges))
-    return _added(report, merges, log.commit_of(run), counters.get("left", 0))
+    report = replace(
+        report,
+        left=report.left + counters.get("left", 0),
+        unreadable=report.unreadable + counters.get("unreadable", 0),
+    )
+    return _added(report, merges, log.commit_of(run))
 
 
 def _added(
-    report: CompactionReport, merges: Iterable[Merge], commit: Commit | None, left: int
+    report: CompactionReport, merges: Iterable[Merge], commit: Commit | None
 ) -> CompactionReport:
     if commit is None:
-        return replace(report, left=report.left + left)
+        return report
     removed = set(commit.removed)
     inputs = [file for merge in merges for file in merge.inputs if file.info.key in removed]
     return replace(
         report,
         merged=report.merged + len(inputs),
         into=report.into + len(commit.files),
-        left=report.left + left,
         bytes_before=report.bytes_before + sum(file.info.size for file in inputs),
         bytes_after=report.bytes_after + sum(file.staged.size for file in commit.files),
         commits=(*report.commits, commit.number),

@@ -41,6 +41,15 @@ class Merge:
         return sum(file.info.size for file in self.inputs)
 
     @property
+    def is_worthwhile(self) -> bool:
+        """Whether there would be fewer files."""
+        return len(self.inputs) > 1
+
+    def without(self, path: str) -> Merge:
+        """The others put together."""
+        return Merge(tuple(file for file in self.inputs if file.info.key != path))
+
+    @property
     def key(self) -> str:
         """Where the one file will be. Made of the inputs' names, so that a retry makes it again."""
         model = self.model
@@ -111,5 +120,6 @@ def _merges(files: Sequence[LakeFile], target: int) -> Iterator[Merge]:
 
 
 def _worthwhile(files: Sequence[LakeFile]) -> Iterator[Merge]:
-    if len(files) > 1:
-        yield Merge(tuple(files))
+    merge = Merge(tuple(files))
+    if merge.is_worthwhile:
+        yield merge

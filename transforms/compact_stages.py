@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import apache_beam as beam
+import structlog
 
-from schemas.errors import LetheError, ObjectChanged, ObjectMissing
+from schemas.errors import ObjectChanged, ObjectMissing, SchemaError
 from schemas.registry import Registry
 from stores.log import COMPACT, Commit, DataFile, DeliveryLog, FilesTaken, Run
 from stores.log_entries import bare_entry
 from stores.objects.port import ObjectStore, StagedObject
-from stores.objects.seekable import open_seekable
 from stores.subject_index import Indexed, IndexWriter
 from transforms.compact import Merge
+from transforms.erasure.files import Unreadable
 from transforms.index_file import index_file
 from transforms.merge import merge_files
 from transforms.scrub import ScrubKey
 from transforms.stages import report_metrics
 from transforms.subject_hashes import SubjectHasher
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,11 @@ class Merged:
 
 
 class MergeFiles(beam.DoFn):
-    """Merges to staged files; one whose inputs others have changed is left to a later run."""
+    """Merges to staged files; one whose inputs others have changed is left to a later run.
+
+    A file that is damaged is named in the log, and left out: what was merged with it could not be
+    read any more, either.
+    """
 
     def __init__(self, plan: CompactionPlan) -> None:
         self._plan = plan
@@ -54,15 +61,24 @@ class MergeFiles(beam.DoFn):
         self._hasher = SubjectHasher.of(self._plan.key)
 
     def process(self, merge: Merge) -> Iterator[Merged]:
+        while merge.is_worthwhile:
+            try:
+                yield self._merged(merge)
+                return
+            except (ObjectChanged, ObjectMissing):
+                report_metrics({"left": 1})
+                return
+            except Unreadable as damage:
+                _log.error("a file cannot be read and is not merged", reason=damage.message)
+                report_metrics({"unreadable": 1})
+                merge = merge.without(damage.details["path"])
+
+    def _merged(self, merge: Merge) -> Merged:
         plan = self._plan
-        try:
-            file = merge_files(merge, plan.store, plan.run.run_id)
-            indexed = self._indexed(merge)
-        except (ObjectChanged, ObjectMissing):
-            report_metrics({"left": 1})
-            return
+        file = merge_files(merge, plan.store, plan.run.run_id)
+        indexed = self._indexed(merge)
         (described,) = indexed.described([file])
-        yield Merged(described, merge.paths, indexed.containers)
+        return Merged(described, merge.paths, indexed.containers)
 
     def _indexed(self, merge: Merge) -> Indexed:
         """With the set of the merged file, unless subjects cannot be looked for in it."""
@@ -78,17 +94,9 @@ class MergeFiles(beam.DoFn):
         name = merge.model.partition.name
         if name not in self._plan.registry:
             return
-        record_type = self._plan.registry[name]
-        with ExitStack() as opened:
-            sources = (
-                opened.enter_context(open_seekable(self._plan.store, file.info))
-                for file in merge.inputs
-            )
-            try:
-                index_file(merge.key, sources, record_type, self._hasher, indexes)
-            except LetheError as error:
-                if error.retryable or isinstance(error, ObjectChanged | ObjectMissing):
-                    raise
+        record_type, store = self._plan.registry[name], self._plan.store
+        with suppress(SchemaError):
+            index_file(merge.key, merge.inputs, store, record_type, self._hasher, indexes)
 
 
 class CommitCompaction(beam.DoFn):

@@ -8,10 +8,15 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
+from schemas.errors import SchemaError
 from schemas.fields import RecordType
+from stores.lake_files import LakeFile
+from stores.objects.port import ObjectStore
+from stores.objects.seekable import open_seekable
 from stores.subject_index import IndexWriter
 from transforms.avro_container import MAGIC
 from transforms.erasure.avro import count_avro
+from transforms.erasure.files import guarded
 from transforms.erasure.parquet import count_parquet
 from transforms.index import hashed_columns, hashes_of, stamp_of
 from transforms.subject_hashes import SubjectHasher
@@ -19,23 +24,37 @@ from transforms.subject_hashes import SubjectHasher
 
 def index_file(
     path: str,
-    sources: Iterable[BinaryIO],
+    files: Iterable[LakeFile],
+    store: ObjectStore,
     record_type: RecordType,
     hasher: SubjectHasher,
     indexes: IndexWriter,
 ) -> None:
-    """Add the set of the file at ``path``, which has the rows of ``sources``, to ``indexes``.
+    """Add the set of the file at ``path``, which has the rows of ``files``, to ``indexes``.
 
-    Each of them stands at its beginning and can be sought in. Raises ``NotAvro``, ``NotParquet`` or
-    ``SchemaError`` as counting does: what cannot be read gets no set.
+    Raises ``Unreadable``, and ``SchemaError`` if subjects cannot be looked for in them: then it
+    gets no set. ``ObjectMissing`` and ``ObjectChanged`` if one is another meanwhile.
     """
     indexes.begin(path, stamp_of(record_type, hasher))
-    for source in sources:
+    for file in files:
+        with open_seekable(store, file.info) as source:
+            _index_rows(file, source, record_type, _Indexing(indexes, hasher))
+    indexes.end()
+
+
+def _index_rows(file: LakeFile, source: BinaryIO, record_type: RecordType, into: _Indexing) -> None:
+    def read() -> SchemaError | None:
         is_avro = source.read(len(MAGIC)) == MAGIC
         source.seek(0)
-        count = count_avro if is_avro else count_parquet
-        count(source, record_type, _Indexing(indexes, hasher))
-    indexes.end()
+        try:
+            (count_avro if is_avro else count_parquet)(source, record_type, into)
+        except SchemaError as error:
+            return error  # which is no damage
+        return None
+
+    error = guarded(file, read)
+    if error is not None:
+        raise error
 
 
 class _Indexing:

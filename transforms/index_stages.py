@@ -8,21 +8,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
+import structlog
 
 from schemas.erasure import IndexedFile
-from schemas.errors import LetheError, ObjectChanged, ObjectMissing
+from schemas.errors import ObjectChanged, ObjectMissing, SchemaError
 from schemas.registry import Registry
 from stores.lake_files import LakeFile
 from stores.log import Commit, DeliveryLog, Run
 from stores.log_entries import INDEX, bare_entry
 from stores.objects.port import ObjectStore, StagedObject
-from stores.objects.seekable import open_seekable
 from stores.subject_index import IndexWriter
+from transforms.erasure.files import Unreadable
 from transforms.index_file import index_file
 from transforms.scrub import ScrubKey
 from transforms.stages import in_global_window, report_metrics
 from transforms.subject_hashes import SubjectHasher
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,14 @@ class IndexFiles(beam.DoFn):
     def process(self, file: LakeFile) -> None:
         if file.logged is None or file.type is None:
             return
+        plan, record_type = self._plan, self._plan.registry[file.type]
         try:
-            with open_seekable(self._plan.store, file.info) as source:
-                record_type = self._plan.registry[file.type]
-                index_file(file.path, [source], record_type, self._hasher, self._indexes)
+            index_file(file.path, [file], plan.store, record_type, self._hasher, self._indexes)
         except (ObjectMissing, ObjectChanged):
             report_metrics({"left": 1})
             return
-        except (LetheError, pa.ArrowException) as error:
-            if isinstance(error, LetheError) and error.retryable:
-                raise
+        except (Unreadable, SchemaError) as error:
+            _log.error("a file gets no index", file=file.path, code=error.code)
             report_metrics({"unreadable": 1})
             return
         self._digests[file.path] = file.logged.staged.sha256

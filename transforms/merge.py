@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from stores.objects.port import ObjectStore
 from stores.objects.seekable import open_seekable
 from transforms.avro_container import AvroHeader, encoded_block, read_blocks, read_header
 from transforms.compact import Merge
+from transforms.erasure.files import guarded
 from transforms.sink import Sink
 from transforms.write import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FileFormat
 
@@ -23,7 +25,7 @@ def merge_files(merge: Merge, store: ObjectStore, run_id: str) -> DataFile:
     """Stage the one file, and describe it.
 
     Holds the rows of a row group, or a block. Raises ``ObjectMissing`` or ``ObjectChanged`` if an
-    input is not what it was when the merge was planned.
+    input is not what it was when the merge was planned, and ``Unreadable`` if one is damaged.
     """
     staged = store.stage(merge.key, run_id)
     try:
@@ -54,8 +56,9 @@ def _merge_parquet(merge: Merge, store: ObjectStore, sink: Sink) -> int:
 
 def _writer(merge: Merge, store: ObjectStore, sink: Sink) -> pq.ParquetWriter:
     """A writer of files like the first input."""
-    with _opened(store, merge.inputs[0]) as stream:
-        file = pq.ParquetFile(stream)
+    first = merge.inputs[0]
+    with _opened(store, first) as stream:
+        file = guarded(first, lambda: pq.ParquetFile(stream))
         return pq.ParquetWriter(
             pa.PythonFile(sink, mode="w"),
             file.schema_arrow,
@@ -77,9 +80,9 @@ def _dictionary_columns(metadata: Any) -> list[str]:
 def _row_groups(merge: Merge, store: ObjectStore) -> Iterator[Any]:
     for one in merge.inputs:
         with _opened(store, one) as stream:
-            file = pq.ParquetFile(stream)
+            file = guarded(one, partial(pq.ParquetFile, stream))
             for place in range(file.num_row_groups):
-                yield file.read_row_group(place)
+                yield guarded(one, partial(file.read_row_group, place))
 
 
 def _full_groups(tables: Iterator[Any]) -> Iterator[Any]:
@@ -101,11 +104,12 @@ def _merge_avro(merge: Merge, store: ObjectStore, sink: Sink) -> int:
     first: AvroHeader | None = None
     for one in merge.inputs:
         with _opened(store, one) as stream:
-            header = read_header(stream)
+            header = guarded(one, partial(read_header, stream))
             if first is None:
                 first = header
                 sink.write(first.encoded)
-            for block in read_blocks(stream, header):
+            blocks = read_blocks(stream, header)
+            while (block := guarded(one, partial(next, blocks, None))) is not None:
                 sink.write(encoded_block(block, first))
                 rows += block.rows
     return rows

@@ -81,6 +81,8 @@ def _show(done: CompactionReport) -> None:
         ("into", f"{done.into:,} files of {done.bytes_after / 1e6:,.1f} MB"),
         ("time", f"{done.seconds:,.2f} s"),
     ]
+    if done.unreadable:
+        lines.insert(3, ("unreadable", f"{done.unreadable:,}: left alone, the log names them"))
     if done.left:
         lines.insert(3, ("left", f"{done.left:,}: changed meanwhile, run again"))
     Console().print(labelled(lines))

@@ -195,6 +195,21 @@ def test_merge_of_a_file_that_changes_meanwhile_is_left(
     assert rows(lake) == before
 
 
+def test_damaged_file_is_left_alone_and_the_others_are_merged(
+    original: Path, tmp_path: Path
+) -> None:
+    lake = copied(original, tmp_path)
+    folder = next(folder for folder, count in shared_folders(lake).items() if count == DELIVERIES)
+    victim = next(path for path in lake.files() if path.startswith(folder))
+    whole = lake.store.read(victim)
+    middle = len(whole) // 2
+    damaged = whole[:middle] + b"\xff" * (len(whole) - middle - 24) + whole[-24:]
+    Path(lake.store.uri, victim).write_bytes(damaged)
+    assert compacted(lake).unreadable == 1
+    left = [path for path in lake.files() if path.startswith(folder)]
+    assert (len(left), lake.store.read(victim)) == (2, damaged)
+
+
 def test_command_tells_what_it_did(of_parquet: Path, tmp_path: Path) -> None:
     lake = copied(of_parquet, tmp_path)
     folders = shared_folders(lake)

@@ -70,7 +70,7 @@ class Unread:
 
 
 class Unreadable(InputError):
-    """A file is no such as an erasure looks into, or it is damaged."""
+    """A file, ``details["path"]``, is no such as an erasure looks into, or it is damaged."""
 
     code = "unreadable_file"
 
@@ -184,14 +184,18 @@ def guarded(file: LakeFile, work: Callable[[], Any]) -> Any:
         return work()
     except (InputError, SchemaError) as error:
         reason = error.message.removeprefix(f"{file.path}: ")
-        raise Unreadable(f"{file.path}: {reason}") from None
+        raise Unreadable(f"{file.path}: {reason}", path=file.path) from None
     except _DAMAGES as error:
         # The library's own message may hold a value.
-        raise Unreadable(f"{file.path}: is damaged: {type(error).__name__}") from None
+        raise _damaged(file, error) from None
     except OSError as error:
         if error.errno is not None or isinstance(error, TimeoutError | ConnectionError):
             raise  # of the file system or the network, not of Arrow
-        raise Unreadable(f"{file.path}: is damaged: {type(error).__name__}") from None
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: LakeFile, error: Exception) -> Unreadable:
+    return Unreadable(f"{file.path}: is damaged: {type(error).__name__}", path=file.path)
 
 
 _DAMAGES = (

@@ -167,8 +167,10 @@ def test_a_set_made_of_a_file_is_that_made_as_it_was_written(
     store, (file,), _ = _written(tmp_path, emails, Output(fmt, "snappy"))
     assert file.index is not None
     indexes = IndexWriter(store, "again")
-    with (tmp_path / "lake" / file.path).open("rb") as source:
-        index_file(file.path, [source], SALE, HASHER, indexes)
+    info = store.head(file.path)
+    assert info is not None
+    found = LakeFile(info, FileKind.DATA, "sale", None)
+    index_file(file.path, [found], store, SALE, HASHER, indexes)
     store.publish(indexes.finish().containers)
     sets = [store.read(info.key) for info in store.list(INDEXES)]
     assert len(sets) == 2
