@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from schemas.erasure import FileKind
@@ -33,6 +33,7 @@ class Place:
     store: ObjectStore
     is_lake: bool = True
     only: str | None = None
+    _known: Known = field(default_factory=Known, repr=False, compare=False)
 
     @property
     def log(self) -> DeliveryLog:
@@ -40,7 +41,9 @@ class Place:
 
     def files(self) -> Iterator[LakeFile]:
         """All files to look at, each with what the place's log says of it."""
-        return lake_files(self.store, self.log) if self.is_lake else self._contact_files()
+        if self.is_lake:
+            return lake_files(self.store, self.log, self._known)
+        return self._contact_files()
 
     def shown(self, path: str) -> str:
         """A file's name in reports: within the lake its path, elsewhere where it is."""
@@ -57,12 +60,11 @@ class Place:
                     yield self.shown(info.key.rpartition("/")[0])
 
     def _contact_files(self) -> Iterator[LakeFile]:
-        known = Known()
-        known.take(self.log.commits())
+        self._known.take(self.log.commits(after=self._known.number))
         for info in self.store.list(self.only or ""):
             if self.only in {None, info.key} and not _HIDDEN.search(info.key):
                 file = LakeFile(info, FileKind.CONTACTS, None, None)
-                logged = known.files.get(info.key)
+                logged = self._known.files.get(info.key)
                 yield (
                     file
                     if logged is None
