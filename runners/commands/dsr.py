@@ -342,6 +342,21 @@ def _row(desk: Desk, dsr: Dsr) -> list[str]:
     return [dsr.id, dsr.kind, dsr.status.value, *times, left, dsr.parked_reason or ""]
 
 
+def _facts_of_lake(lake: Mapping[str, Any]) -> dict[str, Any]:
+    preview, certificate, export = (
+        lake.get(name) or {} for name in ("preview", "certificate", "export")
+    )
+    return {
+        "lake": lake.get("state"),
+        "lakeReason": lake.get("reason"),
+        "preview": preview.get("id"),
+        "certificate": certificate.get("id"),
+        "notReached": certificate.get("unreachable"),
+        "openRuns": certificate.get("openRuns"),
+        "archive": export.get("archive"),
+    }
+
+
 def _facts(shown: Mapping[str, Any]) -> str:
     """What is known, a line each, by the names that clients know."""
     risk, review, error = shown["risk"], shown["review"], shown.get("error")
@@ -351,6 +366,7 @@ def _facts(shown: Mapping[str, Any]) -> str:
         "reasons": "; ".join(risk["reasons"]),
         "review": None if review is None else f"{review['by']} at {review['at']}",
         "error": None if error is None else f"{error['code']}: {error['message']}",
+        **_facts_of_lake(shown.get("lake") or {}),
     }
     known = {name: value for name, value in facts.items() if value not in (None, "", False)}
     return "\n".join(f"{name:<22}{value}" for name, value in known.items())

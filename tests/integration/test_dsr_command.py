@@ -60,6 +60,12 @@ def test_request_is_shown_without_its_subject() -> None:
     assert "queued" in done("show", shown["id"])
 
 
+def test_part_of_the_lake_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LETHE_DSR__LAKE__URI", str(tmp_path / "lake"))
+    lines = [line.split() for line in done("show", submitted()).splitlines()]
+    assert ["lake", "waiting"] in lines
+
+
 def test_submitter_is_a_pseudonym_of_the_system_user() -> None:
     from runners.commands.runs import opened_state
     from schemas.access import Reach
