@@ -5,10 +5,15 @@ client(principal) asks as somebody; client(None) as nobody.
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import flask_openapi.openapi
+import flask_openapi.utils
 import pytest
 from flask import Request
 from flask.testing import FlaskClient
@@ -19,6 +24,20 @@ from schemas.errors import NotAuthenticated
 from service.app import create_app
 from service.bootstrap import Wiring, wire
 from tests.integration.service.principals import Client
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_described_once() -> Iterator[None]:
+    """Each test makes the application, and this is nearly all of the time that takes."""
+    described = functools.cache(flask_openapi.utils.get_model_schema)
+
+    def of_model(*asked: Any, **more: Any) -> dict[str, Any]:
+        return copy.deepcopy(described(*asked, **more))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (flask_openapi.utils, flask_openapi.openapi):
+            patch.setattr(module, "get_model_schema", of_model)
+        yield
 
 
 @pytest.fixture
