@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import FileKind
+from schemas.errors import InputError
 from schemas.identities import normalised
 from schemas.registry import Registry
 from stores.lake_files import LakeFile
@@ -221,7 +222,7 @@ class _AvroLook:
         self._words = words
         self._fields = fields
         self._judge = lru_cache(_REMEMBERED)(words.is_wanted)
-        self.blocks = fastavro.block_reader(stream)
+        self.blocks = _blocks(stream)
         self._columns = None if fields is None else self._columns_of(fields)
 
     def found_in(self, block: Any) -> int:
@@ -290,6 +291,15 @@ def _row(batch: pa.RecordBatch, row: int, member: Member) -> dict[str, Any]:
     wanted = {name for name, *_ in member.when}
     names = [name.lower() for name in batch.schema.names]
     return {n: batch.column(place)[row].as_py() for place, n in enumerate(names) if n in wanted}
+
+
+def _blocks(stream: BinaryIO) -> Any:
+    try:
+        return fastavro.block_reader(stream)
+    except TypeError:  # what fastavro raises of a type in the place of a type's name
+        raise InputError(
+            "its schema cannot be read: it has a type in the place of a name"
+        ) from None
 
 
 def _in_row(columns: list[Column], row: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import FileKind
+from schemas.errors import InputError
 from schemas.identities import normalised_value
 from schemas.registry import Registry, build_record_type
 from stores.lake_files import LakeFile
@@ -252,6 +253,16 @@ def test_field_that_a_file_is_older_than_is_looked_for_among_the_extra_ones(
     assert found(tmp_path, "a.avro", sink.getvalue()) == is_hers
     (batch,) = pa.Table.from_pylist([rows]).to_batches()
     assert IdentityMatcher((HERS,), KEY.scrubber()).mask(TYPE, batch).to_pylist() == [is_hers]
+
+
+def test_schema_that_the_reader_does_not_know_is_an_error_of_the_file(tmp_path: Path) -> None:
+    kind = {"type": "record", "name": "visit", "fields": [{"name": "email", "type": "string"}]}
+    sink = io.BytesIO()
+    fastavro.writer(sink, {**kind, "doc": "x" * 20}, [{"email": OTHER}])
+    content = sink.getvalue().replace(b'"type": "string"', b'"type": {"type":{"type":"string"}}')
+    shorter = content.replace(b"x" * 20, b"xx")
+    with pytest.raises(InputError, match="schema"):
+        found(tmp_path, "a.avro", shorter)
 
 
 @given(st.lists(st.sampled_from([" a B ", "Ana", "", "\t", "É", "e\u0301", "a+b@c", "a\x1fb"])))
