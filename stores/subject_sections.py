@@ -14,7 +14,7 @@ A value is the beginning of a hash and, in its last bits, the number of the file
 its k + 16 bits the first k - 7 name the bucket, the last 16 are kept as they are, and the seven
 between in unary (Elias and Fano: bit i + h is set if h begins the i-th value of the bucket). With
 k as it is chosen a file is named wrongly once in 33,000 to 65,000 values that it does not have, a
-bucket has about 60 to 250 values, and each takes 18 to 19 bits.
+bucket has about 60 to 250 values, and each takes 18 to 20 bits.
 """
 
 from __future__ import annotations
