@@ -277,10 +277,18 @@ class LakeJob:
         work = dsr.lake
         if work is None or work.state is not LakeState.RUNNING or work.certificate is None:
             return False
-        if not self._open_runs(work.certificate) & DeliveryLog(self.site.store).open_runs():
+        if not self._still_open(work.certificate):
             return False
         self._tell(dsr, partial(put_off, job_id=self.job.id))
         return True
+
+    def _still_open(self, certificate: LakeCertificate) -> bool:
+        before = self._open_runs(certificate)
+        if not before:
+            return False
+        log = DeliveryLog(self.site.store)
+        log.recover()  # one that was killed is none that is waited for
+        return not before.isdisjoint(log.open_runs())
 
     def _open_runs(self, certificate: LakeCertificate) -> set[str]:
         if not certificate.open_runs:

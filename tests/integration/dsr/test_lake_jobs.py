@@ -346,6 +346,18 @@ def test_request_waits_for_deliveries_that_had_begun_before(office: Office) -> N
     assert office.told == []
 
 
+def test_request_waits_for_no_delivery_that_was_killed(office: Office) -> None:
+    log = DeliveryLog(office.store)
+    log.begin("run-1", 0)
+    request_id = office.ask()
+    office.work()
+    gone = replace(log.owner, started="0")
+    DeliveryLog(office.store, gone).begin("run-1", 0)
+    office.now += AGAIN
+    office.work()
+    assert office.get(request_id).status == "completed"
+
+
 def test_request_that_was_put_off_keeps_no_other_waiting(office: Office) -> None:
     log = DeliveryLog(office.store)
     run, _ = log.begin("run-1", 0), office.ask()
