@@ -16,7 +16,7 @@ from schemas.registry import Registry
 from stores.index_sweep import sweep_indexes
 from stores.lake_files import lake_files
 from stores.lake_key import claim_key
-from stores.log import Commit, DeliveryLog, Positions, new_run_id
+from stores.log import COMPACT, Commit, DeliveryLog, Positions, new_run_id
 from stores.objects.port import ObjectStore
 from transforms.compact import CompactionRules, Merge, plan_merges
 from transforms.compact_stages import CompactionPlan
@@ -87,7 +87,7 @@ def _pass(
     runner: PipelineRunner,
     report: CompactionReport,
 ) -> CompactionReport:
-    run = log.begin(new_run_id(datetime.now(UTC)), known.number)
+    run = log.begin(new_run_id(datetime.now(UTC)), known.number, COMPACT)
     plan = CompactionPlan(compaction.store, compaction.registry, compaction.key, run, known.knows)
     with alive_run(log, run):
         counters = runner.run(lambda pipeline: compact(pipeline, merges, plan), len(merges))

@@ -27,7 +27,7 @@ from schemas.erasure import ErasureMode, FileKind, Suppressed
 from schemas.errors import ObjectChanged, ObjectMissing
 from schemas.registry import Registry
 from stores.lake_files import Known, LakeFile, Logged
-from stores.log import COMPACT, Commit, DataFile, DeliveryLog, Positions, new_run_id
+from stores.log import COMPACT, ERASE, Commit, DataFile, DeliveryLog, Positions, new_run_id
 from stores.objects.port import ObjectInfo, ObjectStore
 from stores.positions import Cleanliness
 from stores.subject_index import Probes, may_hold
@@ -81,7 +81,7 @@ class LateRows:
         log = DeliveryLog(self.store)
         number = log.published_up_to()
         files = _files_of(self.store, log, known.owed)
-        run = log.begin(new_run_id(datetime.now(UTC)), number)
+        run = log.begin(new_run_id(datetime.now(UTC)), number, ERASE)
         with alive_run(log, run):
             made = [
                 one

@@ -141,7 +141,7 @@ class Sweep:
 
         Whether there is a reason to look again: something was replaced, taken, or gone.
         """
-        run = self._log.begin(new_run_id(datetime.now(UTC)), number)
+        run = self._log.begin(new_run_id(datetime.now(UTC)), number, ERASE)
         task = self._task
         with alive_run(self._log, run):
             found = self._each(files, RewriteFiles(run.run_id, task.sought, task.mode))

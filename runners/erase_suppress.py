@@ -32,7 +32,7 @@ def suppress_subjects(
     if not listed:
         return
     merged = merged_suppressions(site.store, known.suppressions, listed, now)
-    run = log.begin(new_run_id(datetime.now(UTC)), known.number)
+    run = log.begin(new_run_id(datetime.now(UTC)), known.number, SUPPRESS)
     with alive_run(log, run):
         ref = save_suppressions(site.store, run.run_id, merged.suppressed, merged.holds)
         entry = bare_entry(run.run_id, SUPPRESS, now)

@@ -17,6 +17,7 @@ from stores.index_sweep import sweep_indexes
 from stores.lake_files import LakeFile, lake_files
 from stores.lake_key import claim_key
 from stores.log import DeliveryLog, new_run_id
+from stores.log_entries import INDEX
 from stores.objects.port import ObjectStore
 from stores.subject_index import IndexStamp, untrusted
 from transforms.index import stamp_of
@@ -97,7 +98,7 @@ def _pass(
     runner: PipelineRunner,
     report: IndexReport,
 ) -> IndexReport:
-    run = log.begin(new_run_id(datetime.now(UTC)), number)
+    run = log.begin(new_run_id(datetime.now(UTC)), number, INDEX)
     plan = IndexPlan(indexing.store, indexing.registry, indexing.key, run)
     with alive_run(log, run):
         counters = runner.run(lambda pipeline: index(pipeline, files, plan), len(files))

@@ -111,7 +111,8 @@ _AREA_KEPT = timedelta(hours=2)
 class Run:
     """A run's marker: who does it, and the last commit there was when it began.
 
-    ``kind`` is ``STREAM`` for a run that commits again and again, and empty for any other.
+    ``kind`` is ``STREAM`` for a run that commits again and again, that of its entry for one that
+    brings no new rows, and empty for a round of a delivery or a replay.
     ``is_ending`` says that one is about to get, or has, an entry of its end in the log.
     """
 
@@ -195,7 +196,7 @@ class DeliveryLog:
         """Leave the run's marker. Call before anything is staged.
 
         ``last_commit`` is the newest commit that the run's plan knows of; what is committed after
-        it is compared with what the run did. ``kind`` is ``STREAM`` for a run without end.
+        it is compared with what the run did. ``kind`` is as ``Run`` has it.
         """
         run = Run(run_id, self.owner, last_commit, kind)
         self._store.put(_run_key(run_id), msgspec.json.encode(run))
@@ -241,11 +242,11 @@ class DeliveryLog:
         return {_run_id_of(info.key) for info in self._store.list(RUNS)}
 
     def rounds_under_way(self) -> set[str]:
-        """The ids of open runs that will end by themselves: of all but those without end."""
-        return {run.run_id for run in self._rounds()}
+        """The ids of open runs that bring new rows, and will end by themselves."""
+        return {run.run_id for run in self._rounds() if not run.kind}
 
     def oldest_beginning(self) -> int | None:
-        """The commit that the oldest of these rounds began from; None if none is under way."""
+        """The commit that the oldest run that will end began from; None if none is under way."""
         return min((run.last_commit for run in self._rounds()), default=None)
 
     def _rounds(self) -> Iterator[Run]:

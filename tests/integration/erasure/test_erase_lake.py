@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from runners.commands.erase import rows_in_words
-from runners.erase import approved, close_erasure, preview_erasure, run_erasure
+from runners.erase import ErasureDone, approved, close_erasure, preview_erasure, run_erasure
 from runners.erase_preview import MatchShareExceeded
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import ErasureMode
@@ -231,6 +231,13 @@ def test_erasure_of_another_machine_is_gone_on_with_once_it_is_silent(
     keep_record(lake, record)
     made = run_erasure(order(), later, runner()).certificate
     assert (made.id == "half") is is_gone_on_with
+
+
+def test_another_erasure_under_way_is_no_delivery_that_is_waited_for(lake: ObjectStore) -> None:
+    put_visits(lake, "mixed", EMAIL, OTHER)
+    inner: list[ErasureDone] = []
+    erase(lake, by=Meanwhile(lambda: inner.append(erase(lake, OTHER))))
+    assert [done.certificate.open_runs for done in inner] == [()]
 
 
 class Overtaken(LocalObjectStore):
