@@ -14,6 +14,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import os
 import random
 import re
@@ -71,13 +72,15 @@ Command = tuple[str, ...]
 class Worker:
     """Somebody who gives commands, one after the other; the same one again if it was killed.
 
-    ``command`` is the one to be done, ``done`` are those that have ended by themselves.
+    ``command`` is the one to be done, ``done`` are those that have ended by themselves. Where naps
+    are not allowed none is paused: moto answers 500 if an upload is completed again.
     """
 
     commands: Iterator[Command]
     folder: Path
     env: dict[str, str]
     chance: random.Random
+    may_nap: bool = True
     done: list[Command] = field(default_factory=list)
     killed: int = 0
     command: Command | None = None
@@ -107,7 +110,8 @@ class Worker:
         self._is_doomed = self.chance.random() < KILLED_SHARE
         life = self.chance.uniform(0.0, LONGEST_LIFE) if self._is_doomed else TIMEOUT
         self._dies_at = time.monotonic() + life
-        self._wakes_at, self._naps_at = 0.0, self._soon(LONGEST_WAKE)
+        self._wakes_at = 0.0
+        self._naps_at = self._soon(LONGEST_WAKE) if self.may_nap else math.inf
 
     def _soon(self, at_the_latest: float) -> float:
         return time.monotonic() + self.chance.uniform(0.0, at_the_latest)
@@ -240,7 +244,8 @@ class Fire:
         self.site.run(self.site.erase(*map(named, self.subjects)))
 
     def _worker(self, commands: Iterator[Command]) -> Worker:
-        return Worker(commands, self.site.folder, self.site.env, self.chance)
+        is_local = isinstance(self.site.store, LocalObjectStore)
+        return Worker(commands, self.site.folder, self.site.env, self.chance, is_local)
 
     def _all_commands(self) -> list[Iterator[Command]]:
         return [
