@@ -18,7 +18,7 @@ demo: $(READY)  ## Sample data through a delivery, a person forgotten, contacts 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
 test: $(READY)  ## All tests that need no engine
-	$(BIN)/python -m pytest -m "not engine and not slow" --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m "not engine and not slow" --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-engines: $(READY)  ## Tests against real engines, which they install
 	$(BIN)/python -m pytest -m engine tests/engines

@@ -10,6 +10,7 @@ import functools
 import os
 from typing import Any
 
+import pytest
 from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
@@ -17,6 +18,8 @@ from hypothesis import settings
 settings.register_profile("by-hand", deadline=None)
 settings.register_profile("integration", deadline=None, derandomize=True)
 settings.load_profile("integration" if "CI" in os.environ else "by-hand")
+
+_LONGEST = "tests/unit/test_docs.py"
 
 _read = functools.cache(JSONFileLoader().load_file)
 
@@ -26,3 +29,11 @@ def _read_once(_: JSONFileLoader, path: str) -> Any:
 
 
 JSONFileLoader.load_file = _read_once
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest file; whole processes follow, and the shortest come last.
+
+    So no process is left with a long file when the others have nothing to do any more.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
