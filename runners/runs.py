@@ -225,7 +225,7 @@ class _Watch:
         self._recorder = recorder
         self._settings = settings
         self._open_state = open_state
-        self._queued_at = datetime.now(UTC)
+        self._began_at = datetime.now(UTC)
         self._end: RunEnd | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True, name="run-record")
@@ -259,8 +259,9 @@ class _Watch:
             self._cancel_from_here("this run was given up by its scheduler")
 
     def _record(self) -> RunRecord:
-        ticket, now = self._ticket, self._queued_at
-        return RunRecord(ticket.id, ticket.kind, RunStatus.QUEUED, owner_here(), now, now)
+        """The run as it began: a short one is recorded when it is nearly over."""
+        ticket, now, owner = self._ticket, self._began_at, owner_here()
+        return RunRecord(ticket.id, ticket.kind, RunStatus.QUEUED, owner, now, now, started_at=now)
 
     def _watch(self, state: State) -> None:
         ticks, cancelled = 0, False

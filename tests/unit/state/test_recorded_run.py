@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,14 @@ def test_a_run_that_works_has_succeeded_with_its_counts(settings: Settings, stat
     assert (found.kind, found.status, found.exit_status) == ("deliver", RunStatus.SUCCEEDED, 0)
     assert (found.counts["read"], found.counts["dead_letters"]) == (7, 1)
     assert found.owner == owner_here()
+
+
+def test_a_short_run_began_before_it_did_its_work(settings: Settings, state: State) -> None:
+    with recorded_run("deliver", settings):
+        working = datetime.now(UTC)
+    found = only_run(state)
+    assert found.started_at is not None
+    assert found.started_at <= working
 
 
 def test_a_run_is_seen_while_it_runs(settings: Settings, state: State) -> None:
