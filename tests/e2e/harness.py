@@ -25,6 +25,7 @@ from runners.generate import changes
 from runners.generate.output import write_file
 from stores.log import Commit, DeliveryLog
 from stores.objects import LocalObjectStore, ObjectStore
+from tests.forked_commands import fork_command
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -89,7 +90,12 @@ def outcome(process: Any, report: Path | None = None) -> Outcome:
 
 
 def lethe(*arguments: object, env: Mapping[str, str] | None = None, **more: Any) -> Outcome:
-    return outcome(start(*arguments, env=env, **more))
+    return outcome(_begun(*arguments, env=env, **more))
+
+
+def _begun(*arguments: object, env: Mapping[str, str] | None = None, **more: Any) -> Any:
+    """A command that is to be waited for, in a process with nothing left to load if it may be."""
+    return start(*arguments, env=env, **more) if more else fork_command(arguments, environment(env))
 
 
 def deliver(lake: Path | str, *arguments: object, workers: int = 1, **more: Any) -> Outcome:
@@ -105,7 +111,7 @@ def _reporting(command: str, *arguments: object, **more: Any) -> Outcome:
     lenient = () if "--max-error-rate" in arguments else ("--max-error-rate", 1)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        started = start(command, *arguments, *lenient, "--report", report, **more)
+        started = _begun(command, *arguments, *lenient, "--report", report, **more)
         return outcome(started, report)
 
 
