@@ -26,7 +26,7 @@ from runners.progress import shown_progress
 from runners.report import Report
 from schemas.errors import LetheError, StoreError
 from stores.inputs import InputOpener
-from stores.lake_key import claim_key
+from stores.lake_key import check_key, claim_key
 from stores.log import Commit, DeliveryLog, Owner, Positions, Run, new_run_id
 from stores.objects.local import LocalObjectStore
 from stores.objects.port import ObjectStore
@@ -80,7 +80,7 @@ def run_round(delivery: Delivery, runner: PipelineRunner, console: Console) -> R
     if delivery.dry_run:
         report = _survey(delivery, plan, sources, known, runner, console)
     else:
-        run = log.begin(new_run_id(datetime.now(UTC)), known.number)
+        run = begin_run(log, delivery, known)
         heeded = heeding_all(log, known)
         report = _deliver(delivery, plan, sources, log, run, heeded, runner, console)
         take_out_late_rows(delivery, known)
@@ -90,7 +90,7 @@ def run_round(delivery: Delivery, runner: PipelineRunner, console: Console) -> R
 def prepare_lake(log: DeliveryLog, delivery: Delivery) -> None:
     """Prove that the lake can be written to with this key; finish or clear what runs left."""
     delivery.store.check_writable()
-    claim_key(delivery.store, delivery.rules.scrub_key.fingerprint)
+    check_key(delivery.store, delivery.rules.scrub_key.fingerprint)
     # Found before the runs are looked at: whoever has a folder by now has left a marker before.
     folders = list(_work_root(delivery).glob(_work_name(delivery, "*")))
     recovery = log.recover()
@@ -101,6 +101,12 @@ def prepare_lake(log: DeliveryLog, delivery: Delivery) -> None:
     for folder in folders:
         if not folder.name.endswith(recovery.waiting):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def begin_run(log: DeliveryLog, delivery: Delivery, known: Positions, kind: str = "") -> Run:
+    """Begin a run that brings rows: the lake is this key's from now on."""
+    claim_key(delivery.store, delivery.rules.scrub_key.fingerprint)
+    return log.begin(new_run_id(datetime.now(UTC)), known.number, kind)
 
 
 def heeding_all(log: DeliveryLog, known: Positions) -> Positions:

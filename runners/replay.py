@@ -15,6 +15,7 @@ from runners.alive import alive_run
 from runners.choose import PipelineRunner
 from runners.deliver import (
     Delivery,
+    begin_run,
     heeding_all,
     prepare_lake,
     report_of,
@@ -24,7 +25,7 @@ from runners.deliver import (
 from runners.progress import shown_progress
 from runners.report import Report
 from schemas.delivery import ERRORS
-from stores.log import DeliveryLog, Positions, Run, new_run_id
+from stores.log import DeliveryLog, Positions, Run
 from stores.objects.port import ObjectInfo, ObjectStore
 from transforms.letters import LetterFilter, letter_blocks
 from transforms.stages import CommitPlan
@@ -46,7 +47,7 @@ def replay_round(
     found = [info for info in letter_files(delivery.store) if _concerns(info, delivery, chosen)]
     if not found:
         return Report()
-    run = log.begin(new_run_id(datetime.now(UTC)), known.number)
+    run = begin_run(log, delivery, known)
     heeded = heeding_all(log, known)
     report = _replay(delivery, chosen, found, log, run, heeded, runner, console)
     take_out_late_rows(delivery, known)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
@@ -21,14 +20,14 @@ import structlog
 from beam_pipelines.stream import StreamDestination, deliver_stream
 from runners.alive import HEARTBEAT_EVERY
 from runners.choose import RunnerOptions, started_job
-from runners.deliver import Delivery, prepare_lake
+from runners.deliver import Delivery, begin_run, prepare_lake
 from runners.engines.errors import EngineError, EngineUnreachable
 from runners.engines.jobs import Job, JobState
 from runners.erase_late import LateRows
 from runners.plan_streams import StreamInput
 from runners.stalls import StallWatch, patience_for
 from schemas.errors import LetheError
-from stores.log import STREAM, DeliveryLog, Positions, Run, new_run_id
+from stores.log import STREAM, DeliveryLog, Positions, Run
 from stores.stream_log import LogSaysEnded, StreamView
 from transforms.kinesis import KinesisSource
 from transforms.read_stream import ReadStream
@@ -96,7 +95,7 @@ def _run_job(
     log = DeliveryLog(delivery.store)
     prepare_lake(log, delivery)
     known = log.positions()
-    run = log.begin(new_run_id(datetime.now(UTC)), known.number, STREAM)
+    run = begin_run(log, delivery, known, STREAM)
     destination = StreamDestination(delivery.store, delivery.output, run, windowing)
     sources = [_source(delivery, stream, known) for stream in delivery.streams]
     patience = patience_for(delivery.rules.partitioning.window or 0, windowing.idle)
