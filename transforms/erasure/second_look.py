@@ -125,14 +125,14 @@ class SecondReader:
             return self._contacts(file, stream)
 
     def _parquet(self, file: LakeFile, stream: BinaryIO) -> Seen:
-        table, rows, found = pq.ParquetFile(stream), 0, 0
+        table, found = pq.ParquetFile(stream), 0
         fields = self._fields(file)
         names = table.schema_arrow.names
         wanted = names if fields is None else fields.columns_in(names)
-        for batch in table.iter_batches(_ROWS, columns=wanted, use_threads=False):
-            found += len(self._rows_in(batch, fields))
-        rows = table.metadata.num_rows
-        return Seen(file.path, rows, found)
+        for group in range(table.num_row_groups):  # what was read of one is freed with its reader
+            for batch in table.iter_batches(_ROWS, [group], wanted, use_threads=False):
+                found += len(self._rows_in(batch, fields))
+        return Seen(file.path, table.metadata.num_rows, found)
 
     def _avro(self, file: LakeFile, stream: BinaryIO) -> Seen:
         rows = found = 0
