@@ -140,21 +140,23 @@ class TickReader(UnboundedReader):
 class Gather(beam.DoFn):
     """Hold what comes for two seconds of event time, then write it as one file.
 
-    A file's name comes from its first element, so what a restart does again writes no second file.
+    What is in a file comes from its ticks' numbers alone, however far a restart has to catch up:
+    what is done again writes the same file.
     """
+
+    TICKS = 2 * Ticks.RATE
 
     HELD = BagStateSpec("held", coders.FastPrimitivesCoder())
     OPEN = ReadModifyWriteStateSpec("open", coders.BooleanCoder())
     FULL = TimerSpec("full", TimeDomain.WATERMARK)
     ALIVE = TimerSpec("alive", TimeDomain.REAL_TIME)
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, began: float) -> None:
+        self._folder, self._began = folder, began
 
     def process(
         self,
         element: tuple[str, tuple[int, int]],
-        at: Any = beam.DoFn.TimestampParam,
         held: Any = beam.DoFn.StateParam(HELD),
         opened: Any = beam.DoFn.StateParam(OPEN),
         full: Any = beam.DoFn.TimerParam(FULL),
@@ -162,18 +164,33 @@ class Gather(beam.DoFn):
     ) -> None:
         if not opened.read():
             opened.write(True)
-            full.set(at + 2)
+            full.set(self._end(element[1]))
             alive.set(Timestamp.now() + 1)
         held.add(element[1])
         beam.metrics.Metrics.counter(NAMESPACE, "held").inc()
 
     @on_timer(FULL)
     def write(
-        self, held: Any = beam.DoFn.StateParam(HELD), opened: Any = beam.DoFn.StateParam(OPEN)
+        self,
+        held: Any = beam.DoFn.StateParam(HELD),
+        opened: Any = beam.DoFn.StateParam(OPEN),
+        full: Any = beam.DoFn.TimerParam(FULL),
     ) -> None:
-        values = sorted(held.read())
+        ticks = sorted(held.read(), key=lambda tick: tick[1])
+        due = [tick for tick in ticks if self._end(tick) == self._end(ticks[0])]
         held.clear()
-        opened.clear()
+        for tick in ticks[len(due) :]:
+            held.add(tick)
+        if len(due) < len(ticks):
+            full.set(self._end(ticks[len(due)]))
+        else:
+            opened.clear()
+        self._write(sorted(due))
+
+    def _end(self, tick: tuple[int, int]) -> Timestamp:
+        return Timestamp(self._began + (tick[1] // self.TICKS + 1) * 2)
+
+    def _write(self, values: list[tuple[int, int]]) -> None:
         part = self._folder / f".{values[0]}-{time.time_ns()}"
         part.write_text(json.dumps(values))
         part.rename(self._folder / f"{values[0][0]}-{values[0][1]}.json")
@@ -193,7 +210,7 @@ def gather_ticks(folder: Path) -> Build:
             | beam.Map(lambda tick: (str(tick[1] % 2), tick)).with_output_types(
                 tuple[str, tuple[int, int]]
             )
-            | beam.ParDo(Gather(folder))
+            | beam.ParDo(Gather(folder, source.began))
         )
 
     return build
