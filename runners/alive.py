@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -22,7 +22,7 @@ _log = structlog.get_logger()
 def alive_run(log: DeliveryLog, run: Run) -> Iterator[None]:
     """Give signs of life; at the end publish what was committed, or clear what was staged."""
     try:
-        with _heartbeat(log, run):
+        with heartbeats(lambda: log.heartbeat(run)):
             yield
     except Exception:
         log.finish(run)
@@ -35,11 +35,13 @@ def alive_run(log: DeliveryLog, run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def _heartbeat(log: DeliveryLog, run: Run) -> Iterator[None]:
+def heartbeats(give: Callable[[], None]) -> Iterator[None]:
+    """Give a sign of life from time to time; that one cannot be given is logged."""
+
     def beat(stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT_EVERY):
             try:
-                log.heartbeat(run)
+                give()
             except StoreError as error:
                 _log.warning("heartbeat failed", code=error.code)
 

@@ -19,7 +19,6 @@ same subjects, or the same id. Who starts it::
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -27,16 +26,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-import structlog
-
-from runners.alive import HEARTBEAT_EVERY
+from runners.alive import heartbeats
 from runners.erase_order import ErasureOrder, ErasureSite, approved, open_site
 from runners.erase_preview import preview_of
 from runners.erase_work import ErasureWork
 from runners.file_runner import FileRunner
-from runners.progress import beside
 from schemas.erasure import Certificate, Preview
-from schemas.errors import StoreError
 from stores.erasure_certificates import certificate_key, encode_certificate
 from stores.erasures import (
     ErasureRecord,
@@ -53,8 +48,6 @@ from stores.previews import Previewed, check_keys, drop_previews, keep_preview, 
 
 RECORDS_KEPT = timedelta(days=30)
 """How long an erasure that was killed can be gone on with under its own id."""
-
-_log = structlog.get_logger()
 
 __all__ = [
     "ErasureDone",
@@ -155,14 +148,6 @@ def _record(order: ErasureOrder, site: ErasureSite) -> tuple[ErasureRecord, bool
 @contextmanager
 def _kept(store: ObjectStore, record: ErasureRecord) -> Iterator[None]:
     """Keep the record, and say from time to time that somebody is at it."""
-
-    def beat(stop: threading.Event) -> None:
-        while not stop.wait(HEARTBEAT_EVERY):
-            try:
-                keep_record(store, record)
-            except StoreError as error:
-                _log.warning("heartbeat failed", code=error.code)
-
     keep_record(store, record)
-    with beside(beat):
+    with heartbeats(lambda: keep_record(store, record)):
         yield
