@@ -7,23 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from runners.beam import beam
-from runners.options import RunnerName, RunnerOptions, runner_options
+from runners.options import RunnerName, RunnerOptions
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from runners.engines.flink import FlinkRunner
     from runners.engines.install import Engine
     from runners.engines.jobs import Job
-
-__all__ = [
-    "PipelineRunner",
-    "RunnerName",
-    "RunnerOptions",
-    "flink_runner",
-    "open_runner",
-    "runner_options",
-    "started_job",
-]
 
 
 class PipelineRunner(Protocol):

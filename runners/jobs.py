@@ -21,11 +21,12 @@ import structlog
 
 from config.service import EnrichmentSection
 from config.settings import Settings
-from runners.choose import PipelineRunner, RunnerOptions, open_runner, runner_options
+from runners.choose import PipelineRunner, open_runner
 from runners.engines.errors import EngineError
 from runners.enrich import EnrichmentRequest, run_enrichment, suppressed_by
 from runners.enrich_progress import JobProgress
 from runners.lake_jobs import answer_by_lake
+from runners.options import RunnerOptions, runner_options
 from runners.progress import beside
 from runners.runs import CANCEL, RUN_ID, RunCancelled, recorded_run, state_folder, state_of
 from schemas.access import Reach

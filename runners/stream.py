@@ -19,11 +19,12 @@ import structlog
 
 from beam_pipelines.stream import StreamDestination, deliver_stream
 from runners.alive import HEARTBEAT_EVERY
-from runners.choose import RunnerOptions, started_job
+from runners.choose import started_job
 from runners.deliver import Delivery, begin_run, prepare_lake
 from runners.engines.errors import EngineError, EngineUnreachable
 from runners.engines.jobs import Job, JobState
 from runners.erase_late import LateRows
+from runners.options import RunnerOptions
 from runners.plan_streams import StreamInput
 from runners.stalls import StallWatch, patience_for
 from schemas.errors import LetheError

@@ -33,9 +33,10 @@ def command(
     from datetime import UTC, datetime, timedelta
 
     from config.settings import load_settings
-    from runners.choose import open_runner, runner_options
+    from runners.choose import open_runner
     from runners.compact import Compaction, run_compaction
     from runners.logs import configure_logs
+    from runners.options import runner_options
     from runners.runs import recorded_run
     from transforms.compact import CompactionRules
     from transforms.scrub import ScrubKey

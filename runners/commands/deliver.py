@@ -87,9 +87,10 @@ def command(
     from rich.console import Console
 
     from config.settings import load_settings
-    from runners.choose import RunnerName, open_runner, runner_options
+    from runners.choose import open_runner
     from runners.deliver import Delivery, run_round, run_rounds
     from runners.logs import configure_logs
+    from runners.options import RunnerName, runner_options
     from runners.plan_streams import parse_inputs
     from runners.runs import counts_of, recorded_run
     from stores.inputs import InputOpener

@@ -206,9 +206,10 @@ def learn_risk_command(
     from datetime import timedelta
 
     from config.settings import load_settings
-    from runners.choose import RunnerOptions, open_runner
+    from runners.choose import open_runner
     from runners.learn_risk import learn_from
     from runners.logs import configure_logs
+    from runners.options import RunnerOptions
     from schemas.errors import UsageError
     from stores.objects import S3Settings
     from stores.state.sql import utc_now

@@ -85,10 +85,11 @@ def command(
     from rich.console import Console
 
     from config.settings import load_settings
-    from runners.choose import open_runner, runner_options
+    from runners.choose import open_runner
     from runners.enrich import EnrichmentRequest, check_output, run_enrichment
     from runners.enrich_report import shown_enrichment
     from runners.logs import configure_logs
+    from runners.options import runner_options
     from runners.runs import recorded_run
     from stores.enrichment.api import check_url
     from stores.enrichment.client import ApiSettings

@@ -73,10 +73,11 @@ def command(
     if context.invoked_subcommand is not None:
         return
     from config.settings import load_settings
-    from runners.choose import open_runner, runner_options
+    from runners.choose import open_runner
     from runners.erase_order import open_site
     from runners.export import ExportOrder, run_export
     from runners.logs import configure_logs
+    from runners.options import runner_options
     from runners.runs import recorded_run
 
     settings = load_settings()

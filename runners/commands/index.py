@@ -21,9 +21,10 @@ def command(
 ) -> None:
     """Make the subject indexes of files that have none, or none that is trusted."""
     from config.settings import load_settings
-    from runners.choose import open_runner, runner_options
+    from runners.choose import open_runner
     from runners.index import Indexing, run_indexing
     from runners.logs import configure_logs
+    from runners.options import runner_options
     from runners.runs import recorded_run
     from transforms.scrub import ScrubKey
 

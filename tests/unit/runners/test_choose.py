@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runners.choose import RunnerName, RunnerOptions, runner_options
+from runners.options import RunnerName, RunnerOptions, runner_options
 from schemas.errors import UsageError
 
 

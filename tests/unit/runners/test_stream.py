@@ -13,10 +13,10 @@ import pytest
 
 from beam_pipelines.deliver import Rules
 from runners import stream
-from runners.choose import RunnerOptions
 from runners.deliver import Delivery
 from runners.engines.errors import EngineError, EngineUnreachable
 from runners.engines.jobs import JobState
+from runners.options import RunnerOptions
 from schemas.registry import load_registry
 from stores.inputs import InputOpener
 from stores.log import RUNS
