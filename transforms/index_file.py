@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.errors import SchemaError
 from schemas.fields import RecordType
 from stores.lake_files import LakeFile
 from stores.objects.port import ObjectStore
@@ -16,7 +16,7 @@ from stores.objects.seekable import open_seekable
 from stores.subject_index import IndexWriter
 from transforms.avro_container import MAGIC
 from transforms.erasure.avro import count_avro
-from transforms.erasure.files import guarded
+from transforms.erasure.files import undamaged
 from transforms.erasure.parquet import count_parquet
 from transforms.index import hashed_columns, hashes_of, stamp_of
 from transforms.subject_hashes import SubjectHasher
@@ -38,23 +38,14 @@ def index_file(
     indexes.begin(path, stamp_of(record_type, hasher))
     for file in files:
         with open_seekable(store, file.info) as source:
-            _index_rows(file, source, record_type, _Indexing(indexes, hasher))
+            undamaged(file, partial(_count, source, record_type, _Indexing(indexes, hasher)))
     indexes.end()
 
 
-def _index_rows(file: LakeFile, source: BinaryIO, record_type: RecordType, into: _Indexing) -> None:
-    def read() -> SchemaError | None:
-        is_avro = source.read(len(MAGIC)) == MAGIC
-        source.seek(0)
-        try:
-            (count_avro if is_avro else count_parquet)(source, record_type, into)
-        except SchemaError as error:
-            return error  # which is no damage
-        return None
-
-    error = guarded(file, read)
-    if error is not None:
-        raise error
+def _count(source: BinaryIO, record_type: RecordType, into: _Indexing) -> None:
+    is_avro = source.read(len(MAGIC)) == MAGIC
+    source.seek(0)
+    (count_avro if is_avro else count_parquet)(source, record_type, into)
 
 
 class _Indexing:

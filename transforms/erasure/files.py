@@ -22,7 +22,7 @@ from fastavro.schema import SchemaParseException
 
 from schemas.delivery import ERRORS, PARKED, Partition
 from schemas.erasure import ErasedFile, ErasureMode, FileKind, FileMatch
-from schemas.errors import InputError, SchemaError
+from schemas.errors import InputError, LetheError, SchemaError
 from schemas.fields import RecordType
 from stores.lake_files import LakeFile
 from stores.log import DataFile
@@ -179,12 +179,19 @@ def _digest_before(file: LakeFile, store: ObjectStore) -> str:
 
 
 def guarded(file: LakeFile, work: Callable[[], Any]) -> Any:
+    """As ``undamaged``, where a schema that cannot be looked through makes a file unreadable."""
+    try:
+        return undamaged(file, work)
+    except SchemaError as error:
+        raise _unreadable(file, error) from None
+
+
+def undamaged(file: LakeFile, work: Callable[[], Any]) -> Any:
     """What ``work`` returns; that a file is damaged becomes an error that names it."""
     try:
         return work()
-    except (InputError, SchemaError) as error:
-        reason = error.message.removeprefix(f"{file.path}: ")
-        raise Unreadable(f"{file.path}: {reason}", path=file.path) from None
+    except InputError as error:
+        raise _unreadable(file, error) from None
     except _DAMAGES as error:
         # The library's own message may hold a value.
         raise _damaged(file, error) from None
@@ -192,6 +199,11 @@ def guarded(file: LakeFile, work: Callable[[], Any]) -> Any:
         if error.errno is not None or isinstance(error, TimeoutError | ConnectionError):
             raise  # of the file system or the network, not of Arrow
         raise _damaged(file, error) from None
+
+
+def _unreadable(file: LakeFile, error: LetheError) -> Unreadable:
+    reason = error.message.removeprefix(f"{file.path}: ")
+    return Unreadable(f"{file.path}: {reason}", path=file.path)
 
 
 def _damaged(file: LakeFile, error: Exception) -> Unreadable:
