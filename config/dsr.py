@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import pyrage
 from pydantic import (
     Field,
     SecretStr,
@@ -70,6 +69,8 @@ class LakeSection(Section):
     @field_validator("export_encrypt_to")
     @classmethod
     def _are_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        import pyrage  # which takes its time to load, and is seldom needed
+
         for key in keys:
             try:
                 pyrage.x25519.Recipient.from_str(key)
