@@ -206,8 +206,8 @@ def held(dsr: Dsr, now: datetime, job_id: str, preview: LakePreview, reason: str
 
 def done(dsr: Dsr, now: datetime, job_id: str, certificate: LakeCertificate) -> Step | None:
     """Erased, by this certificate. Completed, unless a processor has not done its part yet."""
-    work = dsr.lake
-    if work is None or not _is_at(work, job_id) or work.state is not LakeState.RUNNING:
+    work = _running(dsr, job_id)
+    if work is None:
         return None
     kept = replace(work.certified(certificate), state=LakeState.DONE, done_at=now, reason=None)
     return Step(_joined(replace(dsr, lake=kept), now), "lake_erased", _told(certificate))
@@ -221,8 +221,8 @@ def left_over(
     With ``missed``, how much was not reached, it is left to operators; without, it waits for the
     deliveries that had begun before.
     """
-    work = dsr.lake
-    if work is None or not _is_at(work, job_id) or work.state is not LakeState.RUNNING:
+    work = _running(dsr, job_id)
+    if work is None:
         return None
     kept = work.certified(certificate)
     if missed:
@@ -235,8 +235,8 @@ def left_over(
 
 def put_off(dsr: Dsr, now: datetime, job_id: str) -> Step | None:
     """Looked at again, and deliveries that had begun before are still under way."""
-    work = dsr.lake
-    if work is None or not _is_at(work, job_id) or work.state is not LakeState.RUNNING:
+    work = _running(dsr, job_id)
+    if work is None:
         return None
     return Step(replace(dsr, lake=_waiting_for_deliveries(work, now)), "lake_put_off")
 
@@ -251,6 +251,13 @@ def accepted(dsr: Dsr, now: datetime) -> Step | None:
         return None
     kept = replace(work, state=LakeState.DONE, done_at=now)
     return Step(_joined(replace(dsr, lake=kept), now), "lake_accepted", _told(work.certificate))
+
+
+def _running(dsr: Dsr, job_id: str) -> LakeWork | None:
+    """The lake's part, if this job is at it."""
+    work = dsr.lake
+    is_running = work is not None and _is_at(work, job_id) and work.state is LakeState.RUNNING
+    return work if is_running else None
 
 
 def _waiting_for_deliveries(work: LakeWork, now: datetime) -> LakeWork:

@@ -158,12 +158,11 @@ def _files_of(
             owing.append(commit)
     found = defaultdict[int, list[LakeFile]](list)
     for commit in owing:
+        heeded = _heeded(commit, owing)
         for file in commit.files:
             info = store.head(file.path)
             if info is not None:
-                found[_heeded(commit, owing)].append(
-                    _lake_file(file, info, known.files.get(file.path))
-                )
+                found[heeded].append(_lake_file(file, info, known.files.get(file.path)))
     return found
 
 
