@@ -64,7 +64,8 @@ def main() -> None:
     except BrokenPipeError:
         _leave(141)
     except OSError as error:
-        _fail_by_bug(error) if error.errno not in _NO_ROOM else _fail_for_room(error)
+        fail = _fail_for_room if error.errno in _NO_ROOM else _fail_by_bug
+        fail(error)
     except Exception as error:
         _fail_by_bug(error)
 

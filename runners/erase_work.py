@@ -209,13 +209,12 @@ class ErasureWork:
         return (*missed, *self._unasked(), *(() if is_missed else kept))
 
     def _missed(self) -> tuple[str, ...]:
-        found = [*self._unread()]
-        found += [
+        unfinished = (
             f"{area}: rows of an enrichment that has not ended: finish it, and erase again"
             for sweep in self._sweeps
             for area in sweep.place.unfinished()
-        ]
-        return tuple(found)
+        )
+        return (*self._unread(), *unfinished)
 
     def _unasked(self) -> tuple[str, ...]:
         digests = sum(one.format is not IdentityFormat.RAW for one in self._order.identities)

@@ -21,7 +21,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from threading import Lock
-from types import TracebackType
 from typing import Any
 
 from runners.forked import die_with, how_it_ended, leave_signals_to_parent
@@ -57,12 +56,7 @@ class ForkedFiles:
     def __enter__(self) -> ForkedFiles:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def each(

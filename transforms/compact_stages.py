@@ -86,9 +86,8 @@ class MergeFiles(beam.DoFn):
         try:
             self._index(merge, indexes)
             return indexes.finish()
-        except BaseException:
+        finally:
             indexes.abort()
-            raise
 
     def _index(self, merge: Merge, indexes: IndexWriter) -> None:
         name = merge.model.partition.name
