@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from runners.erase_places import Place
 from runners.file_runner import FileRunner
@@ -25,12 +25,14 @@ class Verdict:
     """What a second look at a place found. ``dirty`` are files with rows of the subjects.
 
     ``rows`` are the survivors that were counted in the files that the erasure replaced, and
-    ``wrong`` those of them whose number is not the one that the log says.
+    ``wrong`` those of them whose number is not the one that the log says. ``unread`` are files in
+    which nobody could look, and why not.
     """
 
     dirty: tuple[str, ...] = ()
     rows: int = 0
     wrong: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 def erased_in(
@@ -84,6 +86,7 @@ def verdict_on(
         dirty=tuple(place.shown(seen.path) for seen in found.seen if seen.found),
         rows=sum(file.rows_after for file in expected if _is_right(file, rows)),
         wrong=tuple(place.shown(file.path) for file in expected if not _is_right(file, rows)),
+        unread={one.path: one.reason for one in found.unread},
     )
 
 

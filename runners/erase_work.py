@@ -179,7 +179,7 @@ class ErasureWork:
     def _verdicts(self, record: ErasureRecord) -> list[Verdict]:
         """What a second look sees; where it sees a subject, all files are read once more."""
         for _ in range(_LOOKS):
-            verdicts = [self._verdict(sweep.place, record) for sweep in self._sweeps]
+            verdicts = [self._verdict(sweep, record) for sweep in self._sweeps]
             if not any(verdict.dirty for verdict in verdicts):
                 break
             _log.warning("a second look found a subject: reading all files")
@@ -189,13 +189,15 @@ class ErasureWork:
         _check(verdicts)
         return verdicts
 
-    def _verdict(self, place: Place, record: ErasureRecord) -> Verdict:
-        order, site = self._order, self._site
+    def _verdict(self, sweep: Sweep, record: ErasureRecord) -> Verdict:
+        order, site, place = self._order, self._site, sweep.place
         look = SecondLook.for_identities(
             site.scrub_key, site.registry, order.identities, order.plus_addressing
         )
         erased, _ = self._erased(place, record)
-        return verdict_on(place, erased, look, self._id, self._runner)
+        verdict = verdict_on(place, erased, look, self._id, self._runner)
+        sweep.unread.update(verdict.unread)  # of files that their index has cleared, too
+        return verdict
 
     def _unread(self) -> tuple[str, ...]:
         return tuple(line for one in self._sweeps for line in unread_in(one.place, one.unread))

@@ -56,7 +56,9 @@ def verify_erasure(certificate: Certificate, site: ErasureSite, runner: FileRunn
     states = [_state(file, files.get(file.path), site, since) for file in certificate.files]
     verdict = verdict_on(place, (), _look(certificate, site), new_id(), runner)
     _check_clean(verdict)
-    return Verified(certificate, sum(states), len(states) - sum(states), len(files))
+    _check_read(verdict, certificate)
+    looked_into = len(files) - len(verdict.unread)
+    return Verified(certificate, sum(states), len(states) - sum(states), looked_into)
 
 
 def _check_log(certificate: Certificate, place: Place) -> None:
@@ -161,3 +163,10 @@ def _check_clean(verdict: Verdict) -> None:
             f"{verdict.dirty[0]} and {len(verdict.dirty) - 1} other files hold a subject: if their "
             "suppression has expired, or others wrote them, erase again"
         )
+
+
+def _check_read(verdict: Verdict, certificate: Certificate) -> None:
+    """Nobody could look into some files when it was certified either; it names them."""
+    for path, reason in verdict.unread.items():
+        if not any(line.startswith(f"{path}: ") for line in certificate.unreachable):
+            raise CertificateBroken(f"{path}: cannot be looked into: {reason}")

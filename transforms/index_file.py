@@ -12,11 +12,10 @@ import pyarrow as pa
 from schemas.fields import RecordType
 from stores.lake_files import LakeFile
 from stores.objects.port import ObjectStore
-from stores.objects.seekable import open_seekable
 from stores.subject_index import IndexWriter
 from transforms.avro_container import MAGIC
 from transforms.erasure.avro import count_avro
-from transforms.erasure.files import undamaged
+from transforms.erasure.files import open_file, undamaged
 from transforms.erasure.parquet import count_parquet
 from transforms.index import hashed_columns, hashes_of, stamp_of
 from transforms.subject_hashes import SubjectHasher
@@ -37,7 +36,7 @@ def index_file(
     """
     indexes.begin(path, stamp_of(record_type, hasher))
     for file in files:
-        with open_seekable(store, file.info) as source:
+        with open_file(file, store) as source:
             undamaged(file, partial(_count, source, record_type, _Indexing(indexes, hasher)))
     indexes.end()
 

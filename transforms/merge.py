@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stores.lake_files import LakeFile
 from stores.log import DataFile
 from stores.objects.port import ObjectStore
-from stores.objects.seekable import open_seekable
 from transforms.avro_container import AvroHeader, encoded_block, read_blocks, read_header
 from transforms.compact import Merge
-from transforms.erasure.files import guarded
+from transforms.erasure.files import guarded, open_file
 from transforms.sink import Sink
 from transforms.write import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FileFormat
 
@@ -57,7 +55,7 @@ def _merge_parquet(merge: Merge, store: ObjectStore, sink: Sink) -> int:
 def _writer(merge: Merge, store: ObjectStore, sink: Sink) -> pq.ParquetWriter:
     """A writer of files like the first input."""
     first = merge.inputs[0]
-    with _opened(store, first) as stream:
+    with open_file(first, store) as stream:
         file = guarded(first, lambda: pq.ParquetFile(stream))
         return pq.ParquetWriter(
             pa.PythonFile(sink, mode="w"),
@@ -79,7 +77,7 @@ def _dictionary_columns(metadata: Any) -> list[str]:
 
 def _row_groups(merge: Merge, store: ObjectStore) -> Iterator[Any]:
     for one in merge.inputs:
-        with _opened(store, one) as stream:
+        with open_file(one, store) as stream:
             file = guarded(one, partial(pq.ParquetFile, stream))
             for place in range(file.num_row_groups):
                 yield guarded(one, partial(file.read_row_group, place))
@@ -103,7 +101,7 @@ def _merge_avro(merge: Merge, store: ObjectStore, sink: Sink) -> int:
     rows = 0
     first: AvroHeader | None = None
     for one in merge.inputs:
-        with _opened(store, one) as stream:
+        with open_file(one, store) as stream:
             header = guarded(one, partial(read_header, stream))
             if first is None:
                 first = header
@@ -113,10 +111,6 @@ def _merge_avro(merge: Merge, store: ObjectStore, sink: Sink) -> int:
                 sink.write(encoded_block(block, first))
                 rows += block.rows
     return rows
-
-
-def _opened(store: ObjectStore, file: LakeFile) -> BinaryIO:
-    return open_seekable(store, file.info)
 
 
 _MERGERS = {FileFormat.PARQUET: _merge_parquet, FileFormat.AVRO: _merge_avro}

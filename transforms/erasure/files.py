@@ -22,7 +22,7 @@ from fastavro.schema import SchemaParseException
 
 from schemas.delivery import ERRORS, PARKED, Partition
 from schemas.erasure import ErasedFile, ErasureMode, FileKind, FileMatch
-from schemas.errors import InputError, LetheError, SchemaError
+from schemas.errors import AccessDenied, InputError, LetheError, SchemaError
 from schemas.fields import RecordType
 from stores.lake_files import LakeFile
 from stores.log import DataFile
@@ -70,7 +70,8 @@ class Unread:
 
 
 class Unreadable(InputError):
-    """A file, ``details["path"]``, is no such as an erasure looks into, or it is damaged."""
+    """A file, ``details["path"]``, is no such as an erasure looks into, it is damaged, or
+    nobody lets us read it."""
 
     code = "unreadable_file"
 
@@ -89,7 +90,7 @@ def count_file(file: LakeFile, store: ObjectStore, search: Search) -> FileMatch:
 
     Raises ``Unreadable``; ``ObjectMissing`` or ``ObjectChanged`` if it is another one meanwhile.
     """
-    with open_seekable(store, file.info) as stream:
+    with open_file(file, store) as stream:
         counted: Rewritten = guarded(
             file, lambda: _kind_of(file, stream, search, None).count(stream)
         )
@@ -107,7 +108,7 @@ def rewrite_file(
     """
     writer = store.stage(file.path, run_id)
     try:
-        with open_seekable(store, file.info) as stream:
+        with open_file(file, store) as stream:
             redaction = search.redaction if mode is ErasureMode.REDACT else None
             kind: _Kind = guarded(file, lambda: _kind_of(file, stream, search, redaction))
             done: Rewritten = guarded(file, lambda: kind.rewrite(stream, Sink(writer)))
@@ -126,7 +127,8 @@ def rewrite_file(
 
 def look_again(reader: SecondReader, file: LakeFile, store: ObjectStore) -> Seen:
     """What a second look sees in a file. Raises as ``count_file`` does."""
-    seen: Seen = guarded(file, lambda: reader.look(file, store))
+    with open_file(file, store) as stream:
+        seen: Seen = guarded(file, lambda: reader.look(file, stream))
     return seen
 
 
@@ -178,6 +180,14 @@ def _digest_before(file: LakeFile, store: ObjectStore) -> str:
     return digest.hexdigest()
 
 
+def open_file(file: LakeFile, store: ObjectStore) -> BinaryIO:
+    """The file, to be read in any order. Raises ``Unreadable`` if we may not read this one."""
+    try:
+        return open_seekable(store, file.info)
+    except AccessDenied as error:
+        raise _unreadable(file, error, f"{store.uri}/") from None
+
+
 def guarded(file: LakeFile, work: Callable[[], Any]) -> Any:
     """As ``undamaged``, where a schema that cannot be looked through makes a file unreadable."""
     try:
@@ -201,8 +211,9 @@ def undamaged(file: LakeFile, work: Callable[[], Any]) -> Any:
         raise _damaged(file, error) from None
 
 
-def _unreadable(file: LakeFile, error: LetheError) -> Unreadable:
-    reason = error.message.removeprefix(f"{file.path}: ")
+def _unreadable(file: LakeFile, error: LetheError, folder: str = "") -> Unreadable:
+    """What an error says of a file, which it may call by its name in this folder."""
+    reason = error.message.removeprefix(f"{folder}{file.path}: ")
     return Unreadable(f"{file.path}: {reason}", path=file.path)
 
 

@@ -29,8 +29,6 @@ from schemas.errors import InputError
 from schemas.identities import normalised
 from schemas.registry import Registry
 from stores.lake_files import LakeFile
-from stores.objects.port import ObjectStore
-from stores.objects.seekable import open_seekable
 from transforms.decompress import detect_compression, pieces
 from transforms.erasure.second_avro import AvroColumns, Column, OtherRows, avro_columns
 from transforms.erasure.second_fields import Member, SubjectFields, any_values, innermost
@@ -111,18 +109,20 @@ class SecondReader:
     registry: Registry
     words: SoughtWords
 
-    def look(self, file: LakeFile, store: ObjectStore) -> Seen:
-        """Raises ``ObjectMissing`` or ``ObjectChanged`` if it is another file meanwhile."""
-        with open_seekable(store, file.info) as stream:
-            magic = stream.read(_MAGIC)
-            stream.seek(0)
-            if magic.startswith(b"PAR1"):
-                return self._parquet(file, stream)
-            if magic.startswith(b"Obj\x01"):
-                return self._avro(file, stream)
-            if file.kind is FileKind.DEAD_LETTERS:
-                return self._letters(file, stream)
-            return self._contacts(file, stream)
+    def look(self, file: LakeFile, stream: BinaryIO) -> Seen:
+        """Look through a file that is open, from its beginning.
+
+        Raises ``ObjectMissing`` or ``ObjectChanged`` if it is another file meanwhile.
+        """
+        magic = stream.read(_MAGIC)
+        stream.seek(0)
+        if magic.startswith(b"PAR1"):
+            return self._parquet(file, stream)
+        if magic.startswith(b"Obj\x01"):
+            return self._avro(file, stream)
+        if file.kind is FileKind.DEAD_LETTERS:
+            return self._letters(file, stream)
+        return self._contacts(file, stream)
 
     def _parquet(self, file: LakeFile, stream: BinaryIO) -> Seen:
         table, found = pq.ParquetFile(stream), 0

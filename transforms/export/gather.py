@@ -26,12 +26,11 @@ from schemas.errors import InputError
 from schemas.fields import RecordType
 from stores.lake_files import LakeFile
 from stores.objects.port import ObjectStore
-from stores.objects.seekable import open_seekable
 from transforms.avro_container import AvroBlock, read_blocks, read_header
 from transforms.erasure import avro, parquet
 from transforms.erasure.anywhere import type_of_any, type_of_any_avro
 from transforms.erasure.avro_codecs import unpacked
-from transforms.erasure.files import guarded, looked_at
+from transforms.erasure.files import guarded, looked_at, open_file
 from transforms.erasure.letters import is_letter_of
 from transforms.erasure.matching import Matcher
 from transforms.erasure.search import Search
@@ -75,7 +74,7 @@ class Gatherer:
         Raises ``Unreadable``; ``ObjectMissing`` or ``ObjectChanged`` if it is another one
         meanwhile.
         """
-        with open_seekable(store, file.info) as stream:
+        with open_file(file, store) as stream:
             found = self._of(file, stream)
             while (some := guarded(file, lambda: next(found, None))) is not None:
                 yield some

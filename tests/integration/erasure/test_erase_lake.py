@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from runners.erase import ErasureDone, approved, close_erasure, preview_erasure,
 from runners.erase_preview import MatchShareExceeded
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.erasure import ErasureMode
-from schemas.errors import UsageError
+from schemas.errors import AccessDenied, UsageError
 from stores.erasure_certificates import decode_certificate, encode_certificate
 from stores.erasures import ERASURES, ErasureRecord, keep_record
 from stores.lake_files import lake_files
@@ -123,6 +124,22 @@ def test_file_that_cannot_be_read_is_named(lake: ObjectStore) -> None:
     assert not done.is_complete
     named = [line.partition(":")[0].rpartition("/")[2] for line in done.certificate.unreachable]
     assert named == ["broken.parquet", "other.xlsx"]
+
+
+class WithLockedFile(LocalObjectStore):
+    """A lake of which one file may not be read."""
+
+    def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
+        if key.endswith("/locked.parquet"):
+            raise AccessDenied(f"{self.uri}/{key}: Permission denied: check the permissions")
+        return super().open(key, offset, etag)
+
+
+def test_file_that_may_not_be_read_is_named_and_the_others_are_erased(lake: ObjectStore) -> None:
+    locked, mixed = put_visits(lake, "locked", EMAIL), put_visits(lake, "mixed", EMAIL, OTHER)
+    done = erase(WithLockedFile(lake.uri))
+    assert emails_in(lake, mixed) == [OTHER]
+    assert done.certificate.unreachable == (f"{locked}: Permission denied: check the permissions",)
 
 
 def test_too_large_a_share_is_refused_and_nothing_changed(lake: ObjectStore) -> None:

@@ -84,6 +84,10 @@ def bring_her_back(lake: ObjectStore) -> None:
     lake.put("type=visit/date=2026-01-09/new.parquet", parquet_of([EMAIL]))
 
 
+def put_damaged(lake: ObjectStore) -> None:
+    lake.put("type=visit/date=2026-01-09/new.parquet", b"PAR1 and nothing else PAR1")
+
+
 def cut_log(lake: ObjectStore) -> None:
     lake.delete("_lethe/log/00000000000000000002.json")
 
@@ -93,6 +97,7 @@ TAMPERING: dict[str, tuple[Callable[[ObjectStore], None], str]] = {
     "a file that is gone": (remove, "mixed.parquet: is gone"),
     "a file that is back": (bring_back, "hers.parquet: is not what"),
     "a subject that is back": (bring_her_back, "new.parquet and 0 other files hold a subject"),
+    "a file that nobody can read": (put_damaged, "new.parquet: cannot be looked into"),
     "a log that was cut": (cut_log, "has entries 1 of this erasure"),
 }
 

@@ -26,6 +26,7 @@ from schemas.registry import Registry, build_record_type
 from stores.lake_files import LakeFile
 from stores.objects import LocalObjectStore
 from tests.erasing import EMAIL, OTHER, Secrets
+from transforms.erasure.files import look_again
 from transforms.erasure.matching import IdentityMatcher
 from transforms.erasure.second_look import SecondLook, SecondReader
 from transforms.erasure.second_words import normalised_each
@@ -102,7 +103,7 @@ def found(
     info = store.put(f"type={kind}/date=2026-01-02/{name}", content)
     file_kind = FileKind.DEAD_LETTERS if name.startswith("letters") else FileKind.DATA
     file = LakeFile(info, file_kind, kind, None)
-    counts = {reader.look(file, store).found for reader in readers(*identities)}
+    counts = {look_again(reader, file, store).found for reader in readers(*identities)}
     (count,) = counts
     return count
 
