@@ -196,7 +196,7 @@ class ErasureWork:
         )
         erased, _ = self._erased(place, record)
         verdict = verdict_on(place, erased, look, self._id, self._runner)
-        sweep.unread.update(verdict.unread)  # of files that their index has cleared, too
+        sweep.unread = {**verdict.unread, **sweep.unread}  # also those that their index has cleared
         return verdict
 
     def _unread(self) -> tuple[str, ...]:

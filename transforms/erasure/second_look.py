@@ -32,6 +32,7 @@ from stores.lake_files import LakeFile
 from transforms.decompress import detect_compression, pieces
 from transforms.erasure.second_avro import AvroColumns, Column, OtherRows, avro_columns
 from transforms.erasure.second_fields import Member, SubjectFields, any_values, innermost
+from transforms.erasure.second_lines import json_parts, lines_of
 from transforms.erasure.second_words import SoughtWords
 from transforms.scrub import ScrubKey
 from transforms.subject_hashes import SubjectHasher
@@ -146,7 +147,7 @@ class SecondReader:
         rows = found = 0
         for line in stream:
             rows += 1
-            found += self._is_in_line(line)
+            found += self._is_in_letter(line)
         return Seen(file.path, rows, found)
 
     def _contacts(self, file: LakeFile, stream: BinaryIO) -> Seen:
@@ -156,8 +157,8 @@ class SecondReader:
             io.BufferedReader(_Joined(pieces(stream, compression))), "utf-8-sig", "replace"
         )
         if ".csv" in PurePosixPath(file.path.lower()).suffixes:
-            return Seen(file.path, None, sum(map(self._is_in_cells, text)))
-        return Seen(file.path, None, sum(self._is_in_line(line.encode()) for line in text))
+            return Seen(file.path, None, sum(map(self._is_in_cells, lines_of(text))))
+        return Seen(file.path, None, sum(map(self._is_in_line, json_parts(text))))
 
     def _fields(self, file: LakeFile) -> SubjectFields | None:
         """The fields that identify; None if every value may."""
@@ -190,15 +191,17 @@ class SecondReader:
             return _rows_in_lists(self.words, kind, values)
         return self.words.rows_in(kind, values)
 
-    def _is_in_line(self, line: bytes) -> bool:
-        try:
-            document = json.loads(line)
-        except (ValueError, RecursionError):
-            return self._is_in_text(line.decode("utf-8", "replace"))
-        if isinstance(document, dict) and isinstance(document.get("original"), str):
-            if document.get("encoding") == "base64":
-                return False  # its content is no text
-            return self._is_in_line(document["original"].encode("utf-8", "surrogatepass"))
+    def _is_in_letter(self, line: bytes) -> bool:
+        letter = _document(line)
+        if isinstance(letter, dict) and isinstance(letter.get("original"), str):
+            is_text = letter.get("encoding") != "base64"
+            return is_text and self._is_in_line(letter["original"])
+        return self._is_in_line(line.decode("utf-8", "replace"))
+
+    def _is_in_line(self, line: str) -> bool:
+        document = _document(line)
+        if document is None:
+            return self._is_in_text(line)
         return self.words.is_any(any_values(document))
 
     def _is_in_text(self, text: str) -> bool:
@@ -275,6 +278,14 @@ class _AvroLook:
         return (
             self._judge(kind, value) if type(value) is str else self._words.is_wanted(kind, value)
         )
+
+
+def _document(line: str | bytes) -> Any:
+    """What a line of JSON says; None if it is none."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _plain(

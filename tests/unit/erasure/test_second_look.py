@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import tempfile
+import tracemalloc
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -190,6 +192,7 @@ TEXTS = {
     "letters.ndjson": (f'{{"to": "{EMAIL}"}}\n{{"to": "{OTHER}"}}\nbroken <{EMAIL}>\n', 2),
     "a.csv": (f"id,to\n1,{EMAIL}\n2,{OTHER}\n", 1),
     "a.ndjson": (f'{{"contact": {{"to": "{EMAIL}"}}}}\n', 1),
+    "with_original.ndjson": (f'{{"original": "a.csv", "to": "{EMAIL}"}}\n', 1),
 }
 
 
@@ -199,6 +202,17 @@ def test_text_is_looked_through_packed_or_not(tmp_path: Path, name: str) -> None
     assert found(tmp_path, name, text.encode()) == count
     if not name.startswith("letters"):
         assert found(tmp_path, f"{name}.gz", gzip.compress(text.encode())) == count
+
+
+def test_array_that_is_one_long_line_is_not_held_as_a_whole(tmp_path: Path) -> None:
+    members = [{"to": OTHER, "note": "x" * 1000} for _ in range(4000)]
+    content = json.dumps([*members, {"to": EMAIL}]).encode()
+    tracemalloc.start()
+    count = found(tmp_path, "a.json", content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 1
+    assert peak < 3 * len(content)
 
 
 NUMBERS = {
