@@ -27,11 +27,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 
 import msgspec
 
@@ -99,9 +97,6 @@ STALE_AFTER = 15 * 60
 CLOCKS_DIFFER = timedelta(minutes=15)
 """How far the clocks of machines and stores may differ."""
 
-_READ_AHEAD = 16
-"""Entries that are fetched at a time: it is the store that is waited for."""
-
 _AREA_TIME = "%Y%m%dT%H"
 _AREA_KEPT = timedelta(hours=2)
 """How long after its beginning an hour's staging area may hold what is yet to be committed."""
@@ -151,10 +146,8 @@ class DeliveryLog:
         """Commits with a number above ``after``, in order. Raises ``LakeError`` on a bad one."""
         start = log_key(after) if after else ""
         keys = (info.key for info in self._store.list(LOG, start_after=start))
-        with ThreadPoolExecutor(_READ_AHEAD) as pool:
-            while some := list(islice(keys, _READ_AHEAD)):
-                for key, content in zip(some, pool.map(self._store.read, some), strict=True):
-                    yield decode_as(Commit, key, content)
+        for key, content in self._store.read_each(keys):
+            yield decode_as(Commit, key, content)
 
     def last_number(self) -> int:
         """The number of the newest commit, 0 if there is none."""

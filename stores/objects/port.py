@@ -150,6 +150,13 @@ class ObjectStore(ABC):
     def read(self, key: str) -> bytes:
         """The whole content. Raises ``ObjectMissing``. For small objects."""
 
+    def read_each(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Each of these keys, in their order, with the whole content. Raises ``ObjectMissing``.
+
+        Where it is the store that is waited for, a few are read ahead.
+        """
+        return ((key, self.read(key)) for key in keys)
+
     @abstractmethod
     def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
         """A stream from byte ``offset`` to the end, in bounded memory. Raises ``ObjectMissing``.

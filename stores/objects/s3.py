@@ -34,6 +34,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Any, BinaryIO, TypeVar
 
 from botocore.exceptions import ClientError
@@ -62,8 +63,8 @@ from stores.objects.settings import S3Settings
 
 T = TypeVar("T")
 
-_PUBLISHERS = 16
-"""Objects published at a time: the network is what is waited for."""
+_SIDE_BY_SIDE = 16
+"""Objects read or published at a time: the network is what is waited for."""
 
 _PROBE_LIFETIME = timedelta(hours=1)
 
@@ -114,6 +115,12 @@ class S3ObjectStore(ObjectStore):
 
     def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
         return open_stream(self._place, key, offset, etag)
+
+    def read_each(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        left = iter(keys)
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            while some := tuple(islice(left, _SIDE_BY_SIDE)):
+                yield from zip(some, pool.map(self.read, some), strict=True)
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         base = self._place.prefix
@@ -183,7 +190,7 @@ class S3ObjectStore(ObjectStore):
         """A part that S3 has acknowledged is durable."""
 
     def publish(self, staged: Iterable[StagedObject]) -> None:
-        with ThreadPoolExecutor(_PUBLISHERS) as pool:
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             for _ in pool.map(self._publish, staged):
                 pass
 

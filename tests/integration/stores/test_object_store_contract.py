@@ -131,6 +131,19 @@ def test_reading_nothing_is_object_missing(store: ObjectStore) -> None:
         store.read("gone")
 
 
+def test_many_are_read_in_the_order_of_their_keys(store: ObjectStore) -> None:
+    keys = [f"log/{number:02d}" for number in range(40)]
+    for key in keys:
+        store.put(key, key.encode())
+    assert list(store.read_each(keys)) == [(key, key.encode()) for key in keys]
+
+
+def test_nothing_among_many_is_object_missing(store: ObjectStore) -> None:
+    store.put("a", b"")
+    with pytest.raises(ObjectMissing):
+        list(store.read_each(["a", "b"]))
+
+
 def test_zero_bytes_are_an_object(store: ObjectStore) -> None:
     assert store.put("empty", b"").size == 0
     assert store.read("empty") == b""
