@@ -64,7 +64,8 @@ class DirectRunner:
         Raises the ``LetheError`` that a stage raised; any other exception is a bug's.
         """
         workers = min(self._workers, parts)
-        options = PipelineOptions(direct_num_workers=workers, pipeline_type_check=False)
+        # Without flags it would take those of our own command for its.
+        options = PipelineOptions([], direct_num_workers=workers, pipeline_type_check=False)
         pipeline = beam.Pipeline(runner=self._runner(workers), options=options)
         build(pipeline)
         try:
