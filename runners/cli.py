@@ -24,6 +24,9 @@ COMMANDS = (
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+_NOBODY_READS = 141
+"""Exit status of a command whose output nobody reads on, as a shell tells of SIGPIPE."""
+
 HIDDEN = frozenset({"job"})
 """Commands that Lethe starts itself."""
 
@@ -61,8 +64,12 @@ def main() -> None:
     except _Interrupted:
         print("interrupted: nothing half-done was left", file=sys.stderr)
         _leave(130)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # of which Typer and Rich make a 1
+            _leave(_NOBODY_READS)
+        raise
     except BrokenPipeError:
-        _leave(141)
+        _leave(_NOBODY_READS)
     except OSError as error:
         fail = _fail_for_room if error.errno in _NO_ROOM else _fail_by_bug
         fail(error)
