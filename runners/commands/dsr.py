@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runners.commands.options import reading
+from runners.commands.options import no_dash, reading
 from runners.commands.runs import AsJson, opened_state, print_table
 
 if TYPE_CHECKING:
@@ -192,7 +192,12 @@ def list_at_risk(
 def learn_risk_command(
     out: Annotated[
         str | None,
-        typer.Option("--out", metavar="FILE", help="A path or s3:// (default: dsr.risk.model)."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            callback=no_dash,
+            help="A path or s3:// (default: dsr.risk.model).",
+        ),
     ] = None,
     days: Annotated[
         int, typer.Option("--days", min=1, max=3660, help="How far to look back.")

@@ -83,7 +83,10 @@ def command(
         typer.Option("--old-versions", help="What S3 has kept of files: keep, report or remove."),
     ] = "keep",
     certificate: Annotated[
-        Path | None, typer.Option("--certificate", help="Write the certificate here, too.")
+        Path | None,
+        typer.Option(
+            "--certificate", callback=shared.no_dash, help="Write the certificate here, too."
+        ),
     ] = None,
     schemas: shared.Schemas = None,
     workers: shared.Workers = None,

@@ -24,7 +24,12 @@ app = typer.Typer(help="Gather a subject's rows in one archive.", invoke_without
 LONGEST_KEPT_DAYS = 3650
 
 Out = Annotated[
-    str | None, typer.Option("--out", help="Where archives go: a folder or s3://BUCKET/PREFIX.")
+    str | None,
+    typer.Option(
+        "--out",
+        callback=shared.no_dash,
+        help="Where archives go: a folder or s3://BUCKET/PREFIX.",
+    ),
 ]
 
 

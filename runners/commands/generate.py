@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from runners.commands import options as shared
 from runners.generate import FileFormat, changes, contacts
 from runners.generate.output import write_file
 
@@ -19,7 +20,10 @@ app = typer.Typer(
 Count = Annotated[int, typer.Option(help="How many records to make.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same file.")]
 Out = Annotated[
-    Path, typer.Option(help="The file to write; .gz, .zst or .bz2 at its end compresses it.")
+    Path,
+    typer.Option(
+        callback=shared.no_dash, help="The file to write; .gz, .zst or .bz2 at its end packs it."
+    ),
 ]
 Format = Annotated[FileFormat, typer.Option(help="The shape of the records.")]
 Hostile = Annotated[float, typer.Option(help="Share of broken records, from 0 to 1.")]

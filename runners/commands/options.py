@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -25,6 +25,18 @@ if TYPE_CHECKING:
     from transforms.filter import ChangeFilter
     from transforms.rotate import Windowing
     from transforms.write import Output
+
+T = TypeVar("T")
+
+
+def no_dash(option: typer.CallbackParam, value: T) -> T:
+    """Output has to have a name. Raises ``UsageError`` for ``-``, by which input may be named."""
+    if str(value) == "-":
+        raise UsageError(
+            f"{option.opts[0]} -: name a file: standard output is for what is reported"
+        )
+    return value
+
 
 Lake = Annotated[str, typer.Option("--lake", help="The lake: a folder or s3://BUCKET/PREFIX.")]
 Schemas = Annotated[
@@ -57,7 +69,8 @@ Codec = Annotated[
     ),
 ]
 ReportFile = Annotated[
-    Path | None, typer.Option("--report", help="Write the report here, as JSON.")
+    Path | None,
+    typer.Option("--report", callback=no_dash, help="Write the report here, as JSON."),
 ]
 UnknownFieldsOption = Annotated[
     str | None,

@@ -20,11 +20,13 @@ def write_file(path: Path, chunks: Iterator[bytes]) -> None:
     """Write ``chunks`` to ``path``, compressed as its suffix says: .gz, .zst, .bz2 or not at all.
 
     The data goes to a hidden name beside it, which takes the place of ``path`` at the end.
-    Missing folders are made. Raises ``UsageError`` where ``path`` is a folder, ``AccessDenied``,
+    Missing folders are made. Raises ``UsageError`` where ``path`` is no file, ``AccessDenied``,
     ``StoreFull`` or another ``StoreError`` where it cannot be written.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name the file to write")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is a device or a pipe; name a file, which is put in its place")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_aside(path, chunks)
@@ -33,12 +35,13 @@ def write_file(path: Path, chunks: Iterator[bytes]) -> None:
 
 
 def _write_aside(path: Path, chunks: Iterator[bytes]) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    target = path.resolve()  # a link stays
+    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with aside.open("xb") as raw, _compressed(raw, path.suffix) as sink:
             for chunk in chunks:
                 sink.write(chunk)
-        aside.replace(path)
+        aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
 

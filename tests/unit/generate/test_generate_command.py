@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from backports import zstd
 from typer.testing import CliRunner
 
+from runners.cli import build_app
 from runners.commands.generate import app
 from runners.generate import changes, contacts
 from runners.generate.output import write_file
@@ -85,6 +87,37 @@ def test_a_folder_that_cannot_be_is_a_store_error(tmp_path: Path) -> None:
 def test_writing_to_a_folder_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="folder"):
         write_file(tmp_path, iter([b""]))
+
+
+def test_a_pipe_is_not_put_out_of_its_place(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="a pipe"):
+        write_file(pipe, iter([b""]))
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "file")
+    write_file(link, iter([b"made"]))
+    assert (link.is_symlink(), (tmp_path / "file").read_bytes()) == (True, b"made")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "generate contacts --count 1 --out -",
+        "deliver x --lake lake --report -",
+        "erase --lake lake --subject email=a@b.example --certificate -",
+        "export --lake lake --subject email=a@b.example --out -",
+        "dsr learn-risk --out -",
+    ],
+)
+def test_output_by_the_name_of_standard_input_is_refused(words: str) -> None:
+    command, *rest = words.split()
+    with pytest.raises(UsageError, match="-: name a file"):
+        CliRunner().invoke(build_app(command), [command, *rest], catch_exceptions=False)
 
 
 def test_a_bad_share_writes_no_file(tmp_path: Path) -> None:
