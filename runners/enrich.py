@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from beam_pipelines.enrich import enrich
@@ -29,6 +30,7 @@ from schemas.contacts import (
     EnrichmentPlan,
     EnrichmentReport,
     InputIdentity,
+    LineFormat,
     Receipt,
     Row,
 )
@@ -45,11 +47,11 @@ from stores.parameters import ParameterStore
 from transforms.contacts.assemble import Assembled, Assembly
 from transforms.contacts.lanes import Enrichment, deal_out
 from transforms.contacts.output import output_format
-from transforms.contacts.prepare import plan_of_lines, set_aside
+from transforms.contacts.prepare import plan_of_lines, set_aside, sift_aside
 from transforms.contacts.progress import Progress
 from transforms.contacts.read import lines_begin, read_contacts
 from transforms.contacts.split import NotByLines
-from transforms.contacts.suppress import SuppressedContacts
+from transforms.contacts.suppress import ContactSieve, SuppressedContacts, SuppressedLines
 from transforms.decompress import detect_compression, pieces
 from transforms.scrub import ScrubKey
 from transforms.suppress import SubjectRules
@@ -101,9 +103,9 @@ def run_enrichment(
         receipt = area.receipt() if request.resume else None
         if receipt is None or not _is_of(receipt, request, identity, area):
             began = time.monotonic()
-            plan = _plan(request, area, found, identity)
+            plan, suppressed = _plan(request, area, found, identity)
             planned(plan)
-            made, counters = _enriched(request, area, plan, runner, progress)
+            made, counters = _enriched(request, area, plan, suppressed, runner, progress)
             report = report_of(plan, made, counters, time.monotonic() - began)
             receipt = Receipt(identity, plan.mapping, report)
         area.write_receipt(receipt)
@@ -146,13 +148,14 @@ def _enriched(
     request: EnrichmentRequest,
     area: WorkArea,
     plan: EnrichmentPlan,
+    suppressed: SuppressedLines,
     runner: PipelineRunner,
     progress: Progress,
 ) -> tuple[Assembled, Mapping[str, int]]:
     """Make the output; what it came to, and the pipeline's counters."""
     fmt = output_format(request.out)
     enrichment = Enrichment(
-        plan, area, request.api, progress, request.opener, fmt.is_table, request.suppressed
+        plan, area, request.api, progress, request.opener, fmt.is_table, suppressed
     )
     lanes = deal_out(plan, request.api, request.workers)
     with area.publishing() as sink:
@@ -164,40 +167,50 @@ def _enriched(
 
 def _plan(
     request: EnrichmentRequest, area: WorkArea, found: FoundFile, identity: InputIdentity
-) -> EnrichmentPlan:
-    """The plan of the unfinished run to go on with, else a new one."""
+) -> tuple[EnrichmentPlan, SuppressedLines]:
+    """The plan of the unfinished run to go on with, else a new one; and who is left out of it."""
+    sieve = None if request.suppressed is None else request.suppressed.open(datetime.now(UTC))
     plan = area.plan()
     if plan is None:
-        return _new_plan(request, area, found, identity)
+        return _new_plan(request, area, found, identity, sieve)
     if not request.resume:
         raise UsageError(
             f"{area.name}: an unfinished run is kept in {area.place}: go on with it "
             "by --resume, or remove that folder to begin anew"
         )
     _check_same(plan, request, identity, area)
-    return plan
+    return plan, _suppressed_since(request, area, plan, sieve)
 
 
 def _new_plan(
-    request: EnrichmentRequest, area: WorkArea, found: FoundFile, identity: InputIdentity
-) -> EnrichmentPlan:
+    request: EnrichmentRequest,
+    area: WorkArea,
+    found: FoundFile,
+    identity: InputIdentity,
+    sieve: ContactSieve | None,
+) -> tuple[EnrichmentPlan, SuppressedLines]:
     """A new plan; of a file that cannot be read to its end, no row is kept."""
     area.clear()
-    plan = _plan_of_lines(request, found, identity)
-    if plan is None:
+    planned = _plan_of_lines(request, found, identity, sieve)
+    if planned is None:
         try:
             rows = _rows(request, found)
+            rows = rows if sieve is None else sieve.sift(rows)
             plan = set_aside(identity, rows, request.mapping, request.batch_size, area)
         except LetheError:
             area.clear()
             raise
-    area.write_plan(plan)
-    return plan
+        planned = plan, {}
+    area.write_plan(planned[0])
+    return planned
 
 
 def _plan_of_lines(
-    request: EnrichmentRequest, found: FoundFile, identity: InputIdentity
-) -> EnrichmentPlan | None:
+    request: EnrichmentRequest,
+    found: FoundFile,
+    identity: InputIdentity,
+    sieve: ContactSieve | None,
+) -> tuple[EnrichmentPlan, SuppressedLines] | None:
     """The plan of a file that workers can read themselves, None if it is no such."""
     if request.out.startswith("s3://") and not found.uri.startswith("s3://"):
         return None  # workers may be where this machine's files are not
@@ -207,10 +220,37 @@ def _plan_of_lines(
     lines = lines_begin(found.uri, first, request.mapping)
     if lines is None:
         return None
-    with suppress(NotByLines), request.opener.open_file(found.uri, lines[1]) as stream:
-        content = pieces(stream, Compression.NONE)
-        return plan_of_lines(identity, lines, content, request.mapping, request.batch_size)
+    with suppress(NotByLines):
+        return _looked_through(request, identity, lines, sieve)
     return None
+
+
+def _looked_through(
+    request: EnrichmentRequest,
+    identity: InputIdentity,
+    lines: tuple[LineFormat, int, int],
+    sieve: ContactSieve | None,
+) -> tuple[EnrichmentPlan, SuppressedLines]:
+    """The plan of a file of lines, and who is left out. Raises ``NotByLines``."""
+    search = None if sieve is None else sieve.search(lines[0], request.mapping)
+    look = None if search is None else search.look
+    with request.opener.open_file(identity.uri, lines[1]) as stream:
+        content = pieces(stream, Compression.NONE)
+        plan = plan_of_lines(identity, lines, content, request.mapping, request.batch_size, look)
+    return plan, {} if search is None else search.found(plan.parts)
+
+
+def _suppressed_since(
+    request: EnrichmentRequest, area: WorkArea, plan: EnrichmentPlan, sieve: ContactSieve | None
+) -> SuppressedLines:
+    """Who is left out of a run that is gone on with: some may have been erased since it began."""
+    if sieve is None or not plan.parts:
+        return {}
+    if plan.lines is None:
+        sift_aside(plan, area, sieve)
+        return {}
+    begin = plan.lines, plan.parts[0].start, plan.parts[0].line
+    return _looked_through(request, plan.input, begin, sieve)[1]
 
 
 def _found(request: EnrichmentRequest) -> tuple[FoundFile, InputIdentity]:

@@ -82,8 +82,8 @@ class Suppressed:
     how a field that is scrubbed by hash holds the value. ``near`` are short keyed hashes by which
     nearly all other values are told apart at once; many values share each. With
     ``plus_addressing`` they are those of an email without what follows a ``+`` in its local part,
-    and so are those of values to be compared. ``hints`` are shorter still, and made of the end
-    of a value alone, of an email of that of its local part.
+    and so are those of values to be compared. ``tails`` are made of the last bytes of a value
+    alone, of an email of those of its local part, and ``ends`` of the very last one in plain.
     """
 
     type: IdentityType
@@ -92,7 +92,8 @@ class Suppressed:
     near: tuple[int, ...]
     expires_at: datetime | None = None
     plus_addressing: bool = False
-    hints: tuple[int, ...] = ()
+    tails: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

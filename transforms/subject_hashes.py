@@ -9,8 +9,8 @@ Of an identity there are three, all made with keys that are derived from the lak
   the seed. So it only says which values are worth a look, and a file of such hashes is as
   confidential as the data beside it.
 
-A **hint** is 32 bits made in the same way, but of a value's last eight bytes alone, of an email of
-those before its ``@``: it costs least, and only says of which values to make a near hash.
+A **tail** is made in the same way, but of a value's last eight bytes alone, of an email of those
+before its ``@``: it costs least, and is made where a value stands, without reading all of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,6 @@ from transforms.normalise import normalised_column, plain_text
 from transforms.scrub import Scrubber, ScrubKey
 
 Near = npt.NDArray[np.uint64]
-Octets = npt.NDArray[np.uint8]
-Offsets = npt.NDArray[np.int64]
 
 _PURPOSE = b"lethe lake subjects"
 _AT_ONCE = 8192
@@ -50,11 +48,12 @@ _LAST_SHIFT = np.uint64(29)
 _PLUS = np.uint8(ord("+"))
 _CASE = np.uint8(32)
 _CASES = np.uint64(0x2020202020202020)
-_WORD = np.dtype("<u8")
+_TAIL = 8
+"""Bytes of a value that its tail is made of."""
+
+_END_SHIFT = np.uint64(56)
 _FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
 """By how many bytes of a word belong to a value: the mask that leaves them."""
-_TO_LAST_BYTES = np.array([0] + [64 - 8 * count for count in range(1, 9)], np.uint64)
-"""By how many of the last bytes of a word belong to a value: the shift that leaves them."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +130,22 @@ class SubjectHasher:
                 found[place] += (hash_,)
         return found
 
-    def hints(self, data: Octets, begins: Offsets, lengths: Offsets) -> Near:
-        """The hints, in the first bits, of texts that lie eight bytes or more behind the beginning.
+    def tails(self, words: Near) -> Near:
+        """The tails of values that end with these bytes, the last one in the first bits.
 
-        They are those of the normalised texts only of what is ASCII without blanks around it; or
-        where case is kept, of what is in Unicode's form NFC.
+        They are those of the normalised values if the bytes are ASCII without white space, and,
+        but for ``ß``, if they are letters of Latin-1 in Unicode's form NFC.
         """
-        return _hinted(data, begins, lengths, self._hint_seed)
+        found = words | _CASES
+        found ^= self._tail_seed
+        found *= _MULTIPLIER
+        found ^= found >> _HALF
+        found *= _GOLDEN
+        return found
+
+    def ends(self, octets: Near) -> Near:
+        """Eight bits, by which values are told apart by their last byte alone."""
+        return self.tails(octets) >> _END_SHIFT
 
     def exact(self, identity: Identity) -> str:
         """The exact hash of an identity, 64 hexadecimal digits."""
@@ -173,7 +181,7 @@ class SubjectHasher:
         for one in identities:
             _check_raw(one)
         hashes = zip(
-            identities, self.near_each(identities), self._hints_each(identities), strict=True
+            identities, self.near_each(identities), self._tails_each(identities), strict=True
         )
         return [
             Suppressed(
@@ -183,25 +191,27 @@ class SubjectHasher:
                 near,
                 expires_at,
                 self.plus_addressing,
-                hints,
+                *tails_and_ends,
             )
-            for one, near, hints in hashes
+            for one, near, tails_and_ends in hashes
         ]
 
-    def _hints_each(self, identities: Sequence[Identity]) -> list[tuple[int, ...]]:
-        """The hints of what a column may hold each identity as."""
-        texts = [self._hinting(one) for one in identities]
-        data, offsets = bytes_of(pa.array(list(chain.from_iterable(texts)), pa.string()))
-        data = np.concatenate((np.zeros(_WORD.itemsize, np.uint8), data))
-        hints = self.hints(data, offsets[:-1] + _WORD.itemsize, np.diff(offsets)) >> _HALF
-        found = iter(hints.tolist())
-        return [tuple(islice(found, len(some))) for some in texts]
+    def _tails_each(self, identities: Sequence[Identity]) -> list[tuple[tuple[int, ...], ...]]:
+        """The tails of what a column may hold each identity as, and what its last byte says."""
+        forms = [self._tail_bytes(one) for one in identities]
+        words = [int.from_bytes(form, "little") for some in forms for form in some]
+        tails = iter(self.tails(np.array(words, np.uint64)).tolist())
+        ends = self.ends(np.array([plain[-1] for plain, *_ in forms], np.uint64)).tolist()
+        return [
+            (tuple(islice(tails, len(some))), (end,)) for some, end in zip(forms, ends, strict=True)
+        ]
 
-    def _hinting(self, identity: Identity) -> list[str]:
-        """What hints of an identity are made of: of an email one, as its hash has no ``@``."""
+    def _tail_bytes(self, identity: Identity) -> list[bytes]:
+        """What tails are made of, the plain value first; of an email that is its local part."""
+        plain, *stored = self._forms(identity)
         if identity.type is IdentityType.EMAIL:
-            return [normalised(identity, self.plus_addressing).rpartition("@")[0]]
-        return list(self._forms(identity))
+            plain = plain.rpartition("@")[0] or plain
+        return [form.encode()[-_TAIL:] for form in (plain, *stored)]
 
     def _forms(self, identity: Identity) -> Iterable[str]:
         """The texts that a column may hold a plain identity as, each once."""
@@ -229,8 +239,8 @@ class SubjectHasher:
         return hmac.digest(self.key, _PURPOSE, "sha256")
 
     @cached_property
-    def _hint_seed(self) -> np.uint64:
-        return np.uint64(int(self._digest("hint")[:16], 16))
+    def _tail_seed(self) -> np.uint64:
+        return np.uint64(int(self._digest("tail")[:16], 16))
 
     def _seed(self, kind: IdentityType) -> np.uint64:
         return np.uint64(int(self._digest("near", kind)[:16], 16))
@@ -307,18 +317,6 @@ def _hashed(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], seed: n
     return found
 
 
-def _hinted(data: Octets, begins: Offsets, lengths: Offsets, seed: np.uint64) -> Near:
-    words = np.ndarray((len(data) - 7,), _WORD, data, 0, (1,))
-    found = words[begins + lengths - _WORD.itemsize]
-    found >>= _TO_LAST_BYTES.take(lengths, mode="clip")
-    found |= _CASES
-    found ^= seed
-    found *= _MULTIPLIER
-    found ^= found >> _HALF
-    found *= _GOLDEN
-    return found
-
-
 def _mix(
     found: Near, words: Near, places: npt.NDArray[np.int64], left: npt.NDArray[np.int64]
 ) -> None:
@@ -335,4 +333,4 @@ def _words(data: npt.NDArray[np.uint8]) -> Near:
     """The eight bytes that begin at each byte, as numbers; nothing is copied for each."""
     padded = np.zeros(len(data) + 8, np.uint8)
     padded[: len(data)] = data
-    return np.ndarray((len(data) + 1,), _WORD, padded, 0, (1,))
+    return np.ndarray((len(data) + 1,), "<u8", padded, 0, (1,))

@@ -139,7 +139,7 @@ class SubjectSieve:
         for one in self.suppressed:
             found[one.type][one.plus_addressing].update(one.near)
         return {
-            kind: _NearSets(_NearSet.of(plain), _NearSet.of(untagged))
+            kind: _NearSets(NearSet.of(plain), NearSet.of(untagged))
             for kind, (plain, untagged) in found.items()
         }
 
@@ -153,7 +153,7 @@ class SubjectSieve:
 
 
 @dataclass(frozen=True)
-class _NearSet:
+class NearSet:
     """Hashes to be found among many: by their first bits most others are passed over."""
 
     hashes: Hashes = field(repr=False)
@@ -161,19 +161,20 @@ class _NearSet:
     shift: np.uint64
 
     @staticmethod
-    def of(hashes: Iterable[int]) -> _NearSet:
+    def of(hashes: Iterable[int]) -> NearSet:
         own = np.array(sorted(hashes), np.uint64)
         bits = min(max((64 * len(own)).bit_length(), _FEWEST_MARKS), _MOST_MARKS)
         shift = np.uint64(64 - bits)
         marks = np.zeros(1 << bits, np.bool_)
         marks[own >> shift] = True
-        return _NearSet(own, marks, shift)
+        return NearSet(own, marks, shift)
 
     def places_in(self, hashes: Hashes) -> npt.NDArray[np.int64]:
         """Where hashes stand that are in the set."""
         if not len(self.hashes):
             return np.zeros(0, np.int64)
-        places = np.flatnonzero(self.marks[hashes >> self.shift])
+        # As signed numbers, which numpy takes several times faster.
+        places = np.flatnonzero(self.marks.take((hashes >> self.shift).view(np.int64)))
         few = hashes[places]
         nearest = np.minimum(np.searchsorted(self.hashes, few), len(self.hashes) - 1)
         return places[self.hashes[nearest] == few]
@@ -183,8 +184,8 @@ class _NearSet:
 class _NearSets:
     """Of one type: hashes of values as they are, and of emails without their tag."""
 
-    plain: _NearSet
-    untagged: _NearSet
+    plain: NearSet
+    untagged: NearSet
 
     def places_in(self, forms: NearForms) -> npt.NDArray[np.int64]:
         """Where values stand whose hashes are in the sets."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 
 from schemas.contacts import EnrichmentPlan, Part, Row
 from schemas.errors import InputError
@@ -27,7 +26,7 @@ from transforms.contacts.output import encode_results
 from transforms.contacts.prepare import batches_of
 from transforms.contacts.progress import PartCounts, Progress
 from transforms.contacts.read import read_part
-from transforms.contacts.suppress import SuppressedContacts
+from transforms.contacts.suppress import SuppressedLines, left_out
 
 _PIECE = 1 << 18
 
@@ -46,8 +45,8 @@ class Enrichment:
     progress: Progress
     opener: InputOpener
     with_columns: bool
-    suppressed: SuppressedContacts | None = None
-    """Whose contacts are left out; None if nobody's."""
+    suppressed: SuppressedLines = field(default_factory=dict)
+    """Where contacts stand that are left out."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,6 @@ class _LaneWork:
         stack.callback(self._crew.dismiss)
         self._client = EnrichmentClient(settings, self._api, self._crew.clock)
         self._kept = 0
-        suppressed = enrichment.suppressed
-        self._sieve = None if suppressed is None else suppressed.open(datetime.now(UTC))
 
     def run(self, parts: Sequence[Part]) -> LaneCounts:
         for part in parts:
@@ -126,8 +123,8 @@ class _LaneWork:
             return
         self._open[part.number] = results
         rows = rows_of_part(enrichment, part)
-        if self._sieve is not None:
-            rows = self._sieve.sift(rows)
+        if part.number in enrichment.suppressed:
+            rows = left_out(rows, enrichment.suppressed[part.number])
         for number, batch in batches_of(rows, part, enrichment.plan.batch_size):
             if number not in results.finished:
                 self._crew.do(_Task(self, part.number, results, number, batch))

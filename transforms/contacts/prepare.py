@@ -13,8 +13,9 @@ from itertools import islice
 
 from schemas.contacts import EnrichmentPlan, InputIdentity, LineFormat, Part, Row
 from stores.enrichment.area import WorkArea
-from stores.enrichment.rows import encode_row
-from transforms.contacts.split import PART_BYTES, PART_ROWS, Split
+from stores.enrichment.rows import encode_row, rows_of
+from transforms.contacts.split import PART_BYTES, PART_ROWS, Look, Split
+from transforms.contacts.suppress import ContactSieve
 
 
 def plan_of_lines(
@@ -23,14 +24,15 @@ def plan_of_lines(
     pieces: Iterable[bytes],
     mapping: Mapping[str, str],
     batch_size: int,
+    look: Look | None = None,
 ) -> EnrichmentPlan:
     """The plan of a file whose parts are read from it.
 
     ``lines`` says how, and at which byte and line the rows begin; ``pieces`` are its bytes from
-    there on. Raises ``NotByLines`` if it cannot be read so.
+    there on, which ``look`` is shown. Raises ``NotByLines`` if it cannot be read so.
     """
     how, start, line = lines
-    split = Split(how, batch_size, start, line)
+    split = Split(how, batch_size, start, line, look)
     parts = tuple(split.parts(pieces))
     return EnrichmentPlan(
         _new_id(), identity, dict(mapping), batch_size, split.contacts, split.batches, parts, how
@@ -60,6 +62,15 @@ def set_aside(
     return EnrichmentPlan(
         plan_id, identity, dict(mapping), batch_size, contacts, batches, tuple(parts)
     )
+
+
+def sift_aside(plan: EnrichmentPlan, area: WorkArea, sieve: ContactSieve) -> None:
+    """Have rows that were set aside be without contacts of those who are suppressed by now."""
+    for part in plan.parts:
+        rows = list(rows_of(area.read_part(plan.id, part.number)))
+        sifted = list(sieve.sift(iter(rows)))
+        if sifted != rows:
+            area.write_part(plan.id, part.number, b"".join(map(encode_row, sifted)))
 
 
 def _next_part(source: Iterator[Row], batch_size: int) -> list[bytes]:

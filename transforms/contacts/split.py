@@ -5,9 +5,10 @@ Only where lines begin is looked for, a block at a time, which costs a fraction 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from schemas.contacts import MAX_ROW, ContactFormat, LineFormat, Part
 
@@ -19,18 +20,27 @@ PART_BYTES = 16 << 20
 
 _SPACE = 0x20
 
+Look = Callable[[bytes, npt.NDArray[np.int64], int], None]
+"""Is shown whole lines, where each of them ends, and the number of the first."""
+
 
 class NotByLines(Exception):
     """A row of the file may span lines: it has to be read from its beginning."""
 
 
 class Split:
-    """Finds the parts of a file whose rows begin at byte ``start``, in line ``line``."""
+    """Finds the parts of a file whose rows begin at byte ``start``, in line ``line``.
 
-    def __init__(self, lines: LineFormat, batch_size: int, start: int, line: int) -> None:
+    ``look`` is shown all lines but the first bytes of such as are too long.
+    """
+
+    def __init__(
+        self, lines: LineFormat, batch_size: int, start: int, line: int, look: Look | None = None
+    ) -> None:
         is_csv = lines.format is ContactFormat.CSV
         self._blank = b"\r\n" if is_csv else None
         self._quote = b'"' if is_csv else None
+        self._look = look
         self._batch_size = batch_size
         self._most_batches = max(1, PART_ROWS // batch_size)
         # Of the line under way: where it begins, its number, what is held of it.
@@ -72,6 +82,8 @@ class Split:
         left = self._batch_size - self.contacts % self._batch_size
         for last in rows[left - 1 :: self._batch_size]:
             yield from self._end_batch(base + int(ends[last]), self._line + int(last) + 1)
+        if self._look is not None:
+            self._look(block, ends, self._line)
         self.contacts += len(rows)
         self._line += len(ends)
 
@@ -98,6 +110,9 @@ class Split:
         if self._is_long or self._held.strip(self._blank):
             self.contacts += 1
             self._batches += self.contacts % self._batch_size == 0
+            if self._look is not None:
+                last = self._held + b"\n"
+                self._look(last, np.array([len(last)]), self._line)
         self._batches += self.contacts % self._batch_size != 0
         if self._batches:
             yield self._part(self._at)

@@ -3,56 +3,42 @@
 A contact is a subject's if a value in it, under whatever name, is one of the subject's identities.
 Every row still comes out once, in its place: with the reason ``suppressed`` and its line.
 
-Nearly all rows are told from theirs by a look at the bytes of some hundred at once: emails where an
-``@`` is, other identities at every value, by hints first and by near hashes then. What is left,
-usually nothing, is decoded and decided exactly.
+They are looked for before the first contact is sent, where the file is gone through anyway.
+Nearly all lines are told from theirs by the tails of their values, a block at a time. What is
+left, usually nothing, is read, and decided by near hashes and then by exact ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
-from itertools import chain, islice
-from typing import Any
+from itertools import chain
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from schemas.contacts import Reason, Row
-from schemas.dsr import IdentityType
-from schemas.erasure import Suppressed
-from schemas.identities import KEEPS_CASE, LONGEST
+from schemas.contacts import ContactFormat, LineFormat, Part, Reason, Row
 from stores.objects.port import ObjectStore
-from transforms.contacts.json_values import MARGIN, JsonValues, Places, Spans
-from transforms.scrub import HASH_PREFIX
-from transforms.subject_hashes import SubjectHasher, bytes_of
+from transforms.contacts.read import read_part
+from transforms.contacts.tails import ContactTails
+from transforms.erasure.letters import leaves
 from transforms.suppress import SubjectRules, SubjectSieve
 
-_AT_ONCE, _BYTES_AT_ONCE = 2500, 4 << 20
-"""Rows that are looked at together, or how many bytes of them: each look has a price of its own."""
+Places = npt.NDArray[np.int64]
 
-_STEP = 50
-"""Rows whose contents are copied together, while they are still in the processor's cache."""
+SuppressedLines = Mapping[int, Places]
+"""By a part's number, if there are any in it: the lines of suppressed subjects, in order."""
 
-_LONGEST = 8 * LONGEST
-"""Bytes beyond which a text is no identity, however it is written."""
+_BLOCK = 1 << 18
+"""Bytes looked at together: what that takes stays in the processor's cache."""
 
-_STORED_LENGTH = len(HASH_PREFIX) + 64
+_ROW = 64
+"""Bytes that a row counts for beside its contact."""
 
-_AT, _PLUS, _BLANK, _BACKSLASH = (np.uint8(ord(one)) for one in "@+ \\")
-_BEYOND_ASCII = np.uint8(0x80)
-_MAY_COMPOSE = np.uint8(0xCC)
-"""The first byte of U+0300 in UTF-8: text of smaller ones alone is in Unicode's form NFC."""
-
-_C2, _85, _A0 = np.uint8(0xC2), np.uint8(0x85), np.uint8(0xA0)
-"""Of U+0085 and U+00A0 in UTF-8: of all white space beyond ASCII, only they are before U+0300."""
-
-_HINT_BITS, _FEWEST_BITS, _MOST_BITS = 32, 18, 24
-_EMAIL = IdentityType.EMAIL
-
+_JSON = LineFormat(ContactFormat.NDJSON)
 _decode = msgspec.json.Decoder().decode
 
 
@@ -78,148 +64,113 @@ class ContactSieve:
         """The rows; those of suppressed subjects without their contact, and with a reason."""
         if not self.subjects.suppressed:
             return rows
-        return chain.from_iterable(self._sifted(some, contents) for some, contents in _runs(rows))
+        search = self.search(_JSON, {})
+        return chain.from_iterable(search.sifted(some) for some in _batches(rows))
 
-    def _sifted(self, rows: list[Row], contents: list[bytes]) -> list[Row]:
-        near = self._places_near(JsonValues.of(contents))
-        if not len(near):
-            return rows
-        ends = np.cumsum([len(_content(row)) for row in rows]) + MARGIN
-        candidates = set(np.searchsorted(ends, near, side="right").tolist())
-        gone = {n for n in candidates if self._is_subject(_content(rows[n]))}
+    def search(self, lines: LineFormat, mapping: Mapping[str, str]) -> LineSearch:
+        """Looks for them in a file whose lines are read so."""
+        tails = ContactTails(self.subjects.hasher, self.subjects.suppressed, lines)
+        return LineSearch(self.subjects, tails, mapping)
+
+
+def left_out(rows: Iterator[Row], lines: Places) -> Iterator[Row]:
+    """The rows of a file of a row a line, those of these lines without their contact."""
+    gone = frozenset(lines.tolist())
+    return (_without_contact(row) if row.line in gone and row.contact else row for row in rows)
+
+
+@dataclass
+class LineSearch:
+    """Looks for the lines on which contacts of suppressed subjects stand."""
+
+    subjects: SubjectSieve
+    tails: ContactTails
+    mapping: Mapping[str, str]
+    _rows: list[Row] = field(default_factory=list)
+    _size: int = 0
+    _found: list[Places] = field(default_factory=list)
+
+    def found(self, parts: Sequence[Part]) -> SuppressedLines:
+        """What was found in all lines of a file of these parts."""
+        self._decide()
+        numbers = np.concatenate(self._found)
+        places = np.searchsorted([part.line for part in parts], numbers, side="right") - 1
+        which, begins = np.unique(places, return_index=True)
+        some = np.split(numbers, begins[1:])
+        return {parts[n].number: lines for n, lines in zip(which.tolist(), some, strict=False)}
+
+    def look(self, block: bytes, ends: Places, first: int) -> None:
+        """Look through whole lines: where each ends, and the number of the first."""
+        if not self.subjects.suppressed:
+            return
+        begin = 0
+        while begin < len(ends):
+            at = int(ends[begin - 1]) if begin else 0
+            last = max(begin + 1, int(np.searchsorted(ends, at + _BLOCK)))
+            self._look(block[at : int(ends[last - 1])], ends[begin:last] - at, first + begin)
+            begin = last
+
+    def sifted(self, rows: list[Row]) -> list[Row]:
+        """Rows of JSON, those of suppressed subjects without their contact."""
+        contents = [b"" if row.contact is None else bytes(row.contact) for row in rows]
+        ends = np.cumsum([len(content) + 1 for content in contents])
+        chosen = self._worth_a_look(b"\n".join(contents), ends).tolist()
+        gone = {chosen[n] for n in self._are_subjects([rows[place] for place in chosen])}
         return [_without_contact(row) if n in gone else row for n, row in enumerate(rows)]
 
-    def _places_near(self, values: JsonValues) -> Places:
-        """Where values begin that are near suppressed ones."""
-        found = []
-        if self._emails.kinds:
-            found.append(self._near(values, self._emails_worth_a_look(values), self._emails.kinds))
-        if self._others.kinds:
-            found.append(self._near(values, self._others_worth_a_look(values), self._others.kinds))
-        if values.has_escapes:
-            found.append(self._near_escaped(values))
-        return np.concatenate(found)
+    def _look(self, block: bytes, ends: Places, first: int) -> None:
+        chosen = self._worth_a_look(block, ends).tolist()
+        if not chosen:
+            return
+        begins = [0, *ends.tolist()]
+        lines = [(first + n, block[begins[n] : begins[n + 1]]) for n in chosen]
+        self._rows += [row for number, line in lines for row in self._read(line, number)]
+        self._size += sum(_ROW + len(line) for _, line in lines)
+        if self._size >= _BLOCK:
+            self._decide()
 
-    def _emails_worth_a_look(self, values: JsonValues) -> Spans:
-        """Which may be suppressed emails, or what is stored in place of one."""
-        spans, ats = values.texts_around(np.flatnonzero(values.data == _AT))
-        hints = self._hasher.hints(values.data, spans.begins, ats - spans.begins)
-        chosen = self._emails.holds(hints)
-        chosen[_odd_among(values.arrow(spans))] = True
-        stored = values.texts_of_length(_STORED_LENGTH)
-        return _joined(spans.at(np.flatnonzero(chosen)), stored)
+    def _decide(self) -> None:
+        """Decide about the lines that are left."""
+        lines = [self._rows[n].line for n in self._are_subjects(self._rows)]
+        self._found.append(np.array(lines, np.int64))
+        self._rows, self._size = [], 0
 
-    def _others_worth_a_look(self, values: JsonValues) -> Spans:
-        """Which may be other suppressed identities."""
-        texts, limit = values.texts(), _BEYOND_ASCII if self._folds else _MAY_COMPOSE
-        found = [self._hinted(values, spans) for spans in (texts, values.numbers())]
-        return _joined(*found, *_at_odds(values, texts, limit))
+    def _worth_a_look(self, block: bytes, ends: Places) -> Places:
+        """Which lines may be of suppressed subjects."""
+        if not self.tails.tell:
+            return np.arange(len(ends))
+        return np.unique(np.searchsorted(ends, self.tails.places(block), side="right"))
 
-    def _hinted(self, values: JsonValues, spans: Spans) -> Spans:
-        hints = self._hasher.hints(values.data, spans.begins, spans.lengths)
-        return spans.at(np.flatnonzero(self._others.holds(hints)))
+    def _read(self, line: bytes, number: int) -> Iterator[Row]:
+        return read_part(self.tails.lines, [line], number, self.mapping)
 
-    def _near(self, values: JsonValues, spans: Spans, kinds: Iterable[IdentityType]) -> Places:
-        short = spans.at(spans.lengths <= _LONGEST)
-        return self._near_of(values.arrow(short), short, kinds)
+    def _are_subjects(self, rows: Sequence[Row]) -> list[int]:
+        """Which rows are of suppressed subjects."""
+        documents = [None if row.contact is None else _decode(row.contact) for row in rows]
+        near = self._near([[text for _, text in leaves(one)] for one in documents])
+        return [n for n in near if self.subjects.is_document(documents[n])]
 
-    def _near_escaped(self, values: JsonValues) -> Places:
-        """Of what has escapes in it, a text is not written as it reads."""
-        spans, _ = values.texts_around(np.flatnonzero(values.data == _BACKSLASH))
-        short = spans.at(spans.lengths <= _LONGEST)
-        return self._near_of(values.decoded(short), short, self.subjects.kinds)
-
-    def _near_of(self, texts: Any, spans: Spans, kinds: Iterable[IdentityType]) -> Places:
-        if not len(spans):
-            return spans.begins
-        near = [self.subjects.places_near(texts, kind) for kind in kinds]
-        return spans.begins[np.concatenate(near)]
-
-    def _is_subject(self, content: bytes) -> bool:
-        return self.subjects.is_document(_decode(content))
-
-    @property
-    def _hasher(self) -> SubjectHasher:
-        return self.subjects.hasher
-
-    @cached_property
-    def _emails(self) -> _Hinted:
-        return _Hinted.of(one for one in self.subjects.suppressed if one.type is _EMAIL)
-
-    @cached_property
-    def _others(self) -> _Hinted:
-        return _Hinted.of(one for one in self.subjects.suppressed if one.type is not _EMAIL)
-
-    @cached_property
-    def _folds(self) -> bool:
-        """Whether case makes no difference to some of these others."""
-        return bool(self._others.kinds - KEEPS_CASE)
-
-
-@dataclass(frozen=True)
-class _Hinted:
-    """Types of identities, and which hints any of these have: their first bits."""
-
-    kinds: frozenset[IdentityType]
-    marks: npt.NDArray[np.bool_]
-    shift: np.uint64
-
-    @staticmethod
-    def of(suppressed: Iterable[Suppressed]) -> _Hinted:
-        some = tuple(suppressed)
-        hints = np.array([hint for one in some for hint in one.hints], np.uint64)
-        bits = min(max((64 * len(hints)).bit_length(), _FEWEST_BITS), _MOST_BITS)
-        # Lists that were written before there were hints say nothing: all is worth a look.
-        marks = np.full(1 << bits, not all(one.hints for one in some))
-        marks[hints >> np.uint64(_HINT_BITS - bits)] = True
-        return _Hinted(frozenset(one.type for one in some), marks, np.uint64(64 - bits))
-
-    def holds(self, hints: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        return self.marks[hints >> self.shift]
-
-
-def _runs(rows: Iterator[Row]) -> Iterator[tuple[list[Row], list[bytes]]]:
-    """Rows that are looked at together, and their contents, some joined."""
-    some, contents, size = list[Row](), list[bytes](), 0
-    while step := list(islice(rows, _STEP)):
-        some += step
-        contents.append(b"".join([b"" if row.contact is None else row.contact for row in step]))
-        size += len(contents[-1])
-        if len(some) >= _AT_ONCE or size >= _BYTES_AT_ONCE:
-            yield some, contents
-            some, contents, size = [], [], 0
-    if some:
-        yield some, contents
-
-
-def _content(row: Row) -> bytes:
-    return b"" if row.contact is None else bytes(row.contact)
-
-
-def _odd_among(emails: Any) -> Places:
-    """Emails that may not be as they are compared: with blanks, other letters, or a tag."""
-    data, offsets = bytes_of(emails)
-    is_odd = (data <= _BLANK) | (data >= _BEYOND_ASCII) | (data == _PLUS)
-    if not is_odd.any():
-        return np.zeros(0, np.int64)
-    return np.searchsorted(offsets, np.flatnonzero(is_odd), side="right") - 1
-
-
-def _at_odds(values: JsonValues, texts: Spans, limit: np.uint8) -> Iterator[Spans]:
-    """Texts that may not be as they are compared."""
-    beyond = values.data >= limit
-    if beyond.any():
-        yield values.texts_around(np.flatnonzero(beyond))[0]
-    first, last = values.data[texts.begins], values.data[texts.ends - 1]
-    at_edge = (first == _BLANK) | (first == _C2) | (last == _BLANK) | (last == _85) | (last == _A0)
-    yield texts.at(np.flatnonzero(at_edge))
-
-
-def _joined(*parts: Spans) -> Spans:
-    """All in their order, each once."""
-    begins, places = np.unique(np.concatenate([part.begins for part in parts]), return_index=True)
-    return Spans(begins, np.concatenate([part.ends for part in parts])[places])
+    def _near(self, texts: Sequence[list[str]]) -> list[int]:
+        """Which lists have a text that is near a suppressed identity."""
+        every = pa.array(list(chain.from_iterable(texts)), pa.string())
+        near = [self.subjects.places_near(every, kind) for kind in self.subjects.kinds]
+        ends = np.cumsum([len(some) for some in texts])
+        found = np.searchsorted(ends, np.concatenate(near), side="right")
+        return [int(n) for n in np.unique(found)]
 
 
 def _without_contact(row: Row) -> Row:
     return Row(row.line, None, None, Reason.SUPPRESSED, digest=row.digest)
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """Rows that are looked at together."""
+    some, size = list[Row](), 0
+    for row in rows:
+        some.append(row)
+        size += _ROW if row.contact is None else _ROW + len(row.contact)
+        if size >= _BLOCK:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

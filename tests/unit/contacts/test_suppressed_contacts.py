@@ -143,8 +143,9 @@ def test_what_a_field_scrubbed_by_hash_holds_is_found() -> None:
     assert not _is_out({"id": "1", "email": stored[:-1] + "x"})
 
 
-def test_lists_without_hints_are_heeded() -> None:
-    sieve = ContactSieve(SubjectSieve(HASHER, tuple(replace(one, hints=()) for one in ERASED)))
+def test_lists_without_tails_are_heeded() -> None:
+    older = tuple(replace(one, tails=(), ends=()) for one in ERASED)
+    sieve = ContactSieve(SubjectSieve(HASHER, older))
     rows = [_row(1, {"id": "4711"}), _row(2, {"email": "ana@acme.example"}), _row(3, {"id": "1"})]
     assert [row.reason for row in sieve.sift(iter(rows))] == [Reason.SUPPRESSED] * 2 + [None]
 

@@ -1,0 +1,167 @@
+"""Lines of suppressed subjects are found in a file's bytes, however these are written and cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from schemas.contacts import MAX_ROW, ContactFormat, LineFormat, Reason, Row
+from schemas.dsr import Identity, IdentityType
+from schemas.erasure import Suppressed
+from transforms.contacts.read import read_part
+from transforms.contacts.split import Split
+from transforms.contacts.suppress import ContactSieve, left_out
+from transforms.scrub import Scrubber
+from transforms.subject_hashes import SubjectHasher
+from transforms.suppress import SubjectSieve
+
+KEY = b"k" * 32
+NDJSON = LineFormat(ContactFormat.NDJSON)
+
+HERS = [
+    "ana", "4711", "-7", "x", "KK-77", "ab12S", "12345678", "g-123456789", "two words", "Zo\u00e9",
+    "\u00e91234567", "\u00e912345678", "\u00c9ric", "stra\u00dfe", "a\"b", "a\\b", "a\\",
+    "ends\u00a0x", "\u6771\u4eac", "e\u0301123456", "a\u0301bcdefg", "foo\"1234567", "u00e9abcd",
+    "5,6", "a]", "{b}",
+]  # fmt: skip
+EMAILS = [
+    "ana@acme.example", "a@b.example", "long.name.of.one@acme.example", "Stra\u00dfe@acme.example",
+    "zo\u00e9@b.example", "o'brien@b.example", "ana+news@acme.example",
+]  # fmt: skip
+AROUND = st.sampled_from(["", "", "", " ", "\u00a0", "\n", "\t", "\x85", "\u3000"])
+CASES: list[Callable[[str], str]] = [str, str.upper, str.lower, str.title]
+
+WRITERS: list[Callable[[Any], str]] = [
+    json.dumps,
+    lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")),
+    lambda value: json.dumps(value, separators=(" , ", " : ")),
+    lambda value: json.dumps(value, ensure_ascii=False),
+    lambda value: json.dumps(value).replace("@", "\\u0040").replace("+", "\\u002B"),
+]
+
+
+def sieve(suppressed: Sequence[Suppressed]) -> ContactSieve:
+    return ContactSieve(SubjectSieve(SubjectHasher(KEY), tuple(suppressed)))
+
+
+def lines_found(
+    of: ContactSieve, content: bytes, size: int = 1 << 16, lines: LineFormat = NDJSON
+) -> list[int]:
+    search = of.search(lines, {})
+    split = Split(lines, 3, 0, 1, search.look)
+    parts = list(split.parts(content[at : at + size] for at in range(0, len(content), size)))
+    found = search.found(parts)
+    assert all(part.line <= line for part in parts for line in found.get(part.number, ()))
+    return [line for part in parts for line in found.get(part.number, [])]
+
+
+def lines_of_subjects(of: ContactSieve, rows: Iterator[Row]) -> list[int]:
+    """By reading each and comparing exact hashes."""
+    sound = (row for row in rows if row.contact is not None)
+    return [r.line for r in sound if of.subjects.is_document(json.loads(bytes(r.contact or b"")))]
+
+
+@st.composite
+def texts(draw: st.DrawFn, of: Sequence[str] = (*HERS, *EMAILS)) -> str:
+    hers = draw(st.sampled_from(of))
+    before = draw(AROUND | st.sampled_from(["", "", "x", "\u0301", "pre-"]))
+    behind = draw(AROUND | st.sampled_from(["", "", "x", "\u0301"]))
+    return before + draw(st.sampled_from(CASES))(hers) + behind
+
+
+NAMES = st.sampled_from(["a", "bId", "c"]) | texts(EMAILS)
+VALUES = st.recursive(
+    texts() | st.text(max_size=12) | st.integers() | st.sampled_from([4711, -7, None, True, 1.5]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner),
+    max_leaves=6,
+)
+
+
+@st.composite
+def suppressions(draw: st.DrawFn) -> list[Suppressed]:
+    hasher = SubjectHasher(KEY, draw(st.booleans()))
+    kinds = [kind for kind in IdentityType if kind is not IdentityType.EMAIL][:3]
+    emails = draw(st.lists(st.sampled_from(EMAILS), max_size=2))
+    others = draw(st.lists(st.tuples(st.sampled_from(kinds), st.sampled_from(HERS)), max_size=2))
+    assume(emails or others)
+    found = [Identity(IdentityType.EMAIL, email) for email in emails]
+    return hasher.suppressed_each([*found, *(Identity(kind, hers) for kind, hers in others)])
+
+
+@given(
+    suppressions(),
+    st.lists(st.dictionaries(NAMES, VALUES, max_size=4), max_size=6),
+    st.sampled_from(WRITERS),
+    st.integers(1, 200),
+)
+def test_lines_of_json_are_found_however_they_are_written(
+    suppressed: list[Suppressed], contacts: list[dict[str, Any]], write: Any, size: int
+) -> None:
+    content = "".join(write({"id": "1", **contact}) + "\n" for contact in contacts).encode()
+    of = sieve(suppressed)
+    expected = lines_of_subjects(of, read_part(NDJSON, [content], 1, {}))
+    assert lines_found(of, content, size) == expected
+
+
+CELLS = st.lists(texts().filter(lambda text: not set(text) & set('",;\t\n\r\x85')), max_size=3)
+
+
+@given(suppressions(), st.lists(CELLS, max_size=6), st.sampled_from(",;\t|"), st.booleans())
+def test_lines_of_csv_are_found(
+    suppressed: list[Suppressed], rows: list[list[str]], delimiter: str, returns: bool
+) -> None:
+    end = "\r\n" if returns else "\n"
+    lines = LineFormat(ContactFormat.CSV, ("id", "aId", "bId", "cId"), delimiter)
+    cells = [["1", *row, *[""] * (3 - len(row))] for row in rows]
+    content = "".join(delimiter.join(row) + end for row in cells).encode()
+    of = sieve(suppressed)
+    expected = lines_of_subjects(of, read_part(lines, [content], 1, {}))
+    assert lines_found(of, content, lines=lines) == expected
+
+
+ANA = sieve([SubjectHasher(KEY).suppressed(Identity(IdentityType.EMAIL, EMAILS[0]))])
+HERS_LINE = b'{"id":"1","email":"ana@acme.example"}'
+
+
+def test_each_hash_that_is_stored_is_found_at_any_place() -> None:
+    stored = Scrubber(KEY).hash(EMAILS[0])
+    rows = [f'{{"id":"{"x" * n}","email":"{stored}"}}\n'.encode() for n in range(9)]
+    others = [row.replace(stored[-8:].encode(), b"00000000") for row in rows]
+    assert lines_found(ANA, b"".join(rows + others)) == [*range(1, 10)]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\n{"])
+def test_the_last_line_is_looked_at(end: bytes) -> None:
+    assert lines_found(ANA, b'{"id":"1"}\n' + HERS_LINE + end) == [2]
+
+
+def test_broken_and_far_too_long_lines_spoil_no_others() -> None:
+    long = b'{"id":"1","more":"' + b"x" * (3 * MAX_ROW) + b'","email":"ana@acme.example"}'
+    broken = b'{"id":"1","email":"ana@acme.example'
+    content = b"\n".join([HERS_LINE, long, HERS_LINE, broken, b"\xff" + HERS_LINE, HERS_LINE])
+    assert lines_found(ANA, content) == [1, 3, 6]
+
+
+@pytest.mark.parametrize("size", [100, 1 << 18, 1 << 20])
+def test_lines_are_found_in_a_file_of_many_blocks(size: int) -> None:
+    rows = [b'{"id":"%d","email":"p%d@acme.example"}' % (n, n) for n in range(20_000)]
+    hers = [0, 1, 4_999, 7_000, 7_001, 19_999]
+    for n in hers:
+        rows[n] = HERS_LINE
+    assert lines_found(ANA, b"\n".join(rows), size) == [n + 1 for n in hers]
+
+
+@example([3], 3)
+@given(st.lists(st.integers(1, 9)), st.integers(1, 9))
+def test_rows_of_found_lines_are_left_out_and_stay_in_their_place(gone: list[int], n: int) -> None:
+    rows = list(read_part(NDJSON, [b'{"id":"1"}\n' * n], 1, {}))
+    found = list(left_out(iter(rows), np.array(sorted(gone), np.int64)))
+    assert [row.line for row in found] == [*range(1, n + 1)]
+    assert {r.line for r in found if r.reason is Reason.SUPPRESSED} == {*gone} & {*range(1, n + 1)}
+    assert all((row.contact is None) == (row.reason is not None) for row in found)
