@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from schemas.errors import UsageError
 
-STAGING = "_lethe/staging"
-TEMPORARY = "_lethe/tmp"
-LOCKS = "_lethe/locks"
+OWN = "_lethe/"
+STAGING = f"{OWN}staging"
+TEMPORARY = f"{OWN}tmp"
+LOCKS = f"{OWN}locks"
 
 
 def check_key(key: str) -> str:

@@ -26,7 +26,7 @@ import stat
 import time
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,6 +44,7 @@ from schemas.errors import (
 )
 from stores.objects.keys import (
     LOCKS,
+    OWN,
     STAGING,
     TEMPORARY,
     check_key,
@@ -128,9 +129,9 @@ class LocalObjectStore(ObjectStore):
         path = self._path(key)
         with _reporting(path), self._temporary(data) as temporary:
             info = _info(key, temporary.stat())
-            _make_folder(path.parent)
+            _make_folder(path.parent)  # of a file in the place of a folder the key says nothing
             try:
-                os.link(temporary, path)
+                _into_place(os.link, temporary, path)
             except FileExistsError:
                 return self._existing(key, data)
             _sync_folder(path.parent)
@@ -148,7 +149,7 @@ class LocalObjectStore(ObjectStore):
         path = self._path(key)
         with _reporting(path), self._locked(key):
             if self.head(key) is not None:
-                _remove(path)
+                self._remove(path, key)
 
     def delete_if_match(self, key: str, etag: str) -> None:
         path = self._path(key)
@@ -158,7 +159,7 @@ class LocalObjectStore(ObjectStore):
                 return
             if found.etag != etag:
                 raise _changed(path, key)
-            _remove(path)
+            self._remove(path, key)
 
     def old_versions(self, key: str) -> tuple[KeptVersion, ...]:
         """A folder keeps none."""
@@ -192,9 +193,8 @@ class LocalObjectStore(ObjectStore):
     def _publish(self, staged: StagedObject) -> Path:
         source, target = self._path(staged.token), self._path(staged.key)
         with _reporting(target), self._locked(staged.key):
-            _make_folder(target.parent)
             try:
-                source.replace(target)
+                _into_place(os.replace, source, target)
             except FileNotFoundError:
                 self._check_published(staged)
         return target
@@ -239,10 +239,16 @@ class LocalObjectStore(ObjectStore):
     def _replace(self, path: Path, key: str, data: bytes) -> ObjectInfo:
         with self._temporary(data) as temporary:
             info = _info(key, temporary.stat())
-            _make_folder(path.parent)
-            temporary.replace(path)
+            _into_place(os.replace, temporary, path)
             _sync_folder(path.parent)
             return info
+
+    def _remove(self, path: Path, key: str) -> None:
+        """Remove a file, and if it was our own the folders that it leaves empty."""
+        path.unlink()
+        _sync_folder(path.parent)
+        if key.startswith(OWN):
+            self._prune(path.parent)
 
     def _existing(self, key: str, data: bytes) -> ObjectInfo:
         """What is under ``key``, if that is ``data``: the same write, done before."""
@@ -438,6 +444,20 @@ def _remove_if_orphaned(path: Path) -> None:
         path.unlink()
 
 
+def _into_place(move: Callable[[Path, Path], None], source: Path, target: Path) -> None:
+    """Give a file its name, making the folder; again if a neighbour prunes that in between.
+
+    Raises ``FileNotFoundError`` if the file itself is gone.
+    """
+    while True:
+        _make_folder(target.parent)
+        try:
+            return move(source, target)
+        except FileNotFoundError:
+            if not source.exists():
+                raise
+
+
 def _make_folder(folder: Path) -> None:
     """Make ``folder`` and its parents, so that they survive a power cut.
 
@@ -468,16 +488,15 @@ def _is_no_folder(path: Path) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Have what became of its files survive a power cut; nothing is to survive of one pruned."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    path.unlink()
-    _sync_folder(path.parent)
 
 
 def _changed(path: Path, key: str) -> ObjectChanged:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import AccessDenied, ObjectChanged, ObjectMissing, StoreError, StoreFull
 from stores.objects import LocalObjectStore
-from stores.objects.local import _make_folder
+from stores.objects.local import _into_place, _make_folder
 
 RUN = "run-1"
 LIMIT = 100_000
@@ -127,6 +127,12 @@ def test_folder_in_place_of_an_object_is_refused(lake: LocalObjectStore) -> None
         lake.put("a", b"")
 
 
+def test_file_in_the_place_of_a_folder_is_no_object_that_exists(lake: LocalObjectStore) -> None:
+    lake.put("a", b"")
+    with pytest.raises(StoreError, match="a file and a folder"):
+        lake.put_if_absent("a/b", b"")
+
+
 def test_check_writable_makes_the_folder_and_leaves_it_empty(lake: LocalObjectStore) -> None:
     lake.check_writable()
     assert list(Path(lake.uri).iterdir()) == []
@@ -186,6 +192,20 @@ def test_staging_folders_vanish_with_the_last_object(lake: LocalObjectStore) -> 
     assert not (Path(lake.uri) / "_lethe" / "staging").exists()
 
 
+def test_folder_of_our_own_goes_with_its_last_file(lake: LocalObjectStore) -> None:
+    first, last = (lake.put(f"_lethe/erasures/x/{n}.json", b"") for n in (1, 2))
+    lake.delete(first.key)
+    assert (Path(lake.uri) / "_lethe/erasures/x").is_dir()
+    lake.delete_if_match(last.key, last.etag)
+    assert not (Path(lake.uri) / "_lethe/erasures").exists()
+
+
+def test_folder_of_data_stays(lake: LocalObjectStore) -> None:
+    lake.put("type=visit/a.parquet", b"")
+    lake.delete("type=visit/a.parquet")
+    assert (Path(lake.uri) / "type=visit").is_dir()
+
+
 # --- other processes
 
 
@@ -205,6 +225,22 @@ def test_folder_that_a_neighbour_prunes_meanwhile_is_made_again(tmp_path: Path) 
     folder = MadeAndPruned(tmp_path / "run")
     _make_folder(folder)
     assert folder.is_dir()
+
+
+@pytest.mark.parametrize("move", [os.replace, os.link])
+def test_file_gets_its_name_though_a_neighbour_prunes_the_folder(
+    tmp_path: Path, move: Callable[[Path, Path], None]
+) -> None:
+    neighbours = [(tmp_path / "run").rmdir]
+    (tmp_path / "file").write_bytes(b"x")
+
+    def move_late(source: Path, target: Path) -> None:
+        while neighbours:
+            neighbours.pop()()
+        move(source, target)
+
+    _into_place(move_late, tmp_path / "file", tmp_path / "run" / "file")
+    assert (tmp_path / "run" / "file").read_bytes() == b"x"
 
 
 def test_root_that_takes_no_folders_is_an_error_and_no_endless_loop() -> None:
