@@ -32,19 +32,14 @@ def command(
     """Put small files of closed partitions together."""
     from datetime import UTC, datetime, timedelta
 
-    from config.settings import load_settings
     from runners.choose import open_runner
     from runners.compact import Compaction, run_compaction
-    from runners.logs import configure_logs
-    from runners.options import runner_options
     from runners.runs import recorded_run
     from transforms.compact import CompactionRules
     from transforms.scrub import ScrubKey
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
-    count = shared.worker_count(settings, workers)
-    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    settings = shared.configured()
+    where = shared.chosen_runner(settings, workers, runner, flink_master, spark_master, worker_pool)
     age = timedelta(seconds=shared.parse_duration("--older-than", older_than) or 0)
     rules = CompactionRules(parse_size("--target-size", target_size), datetime.now(UTC) - age)
     store = shared.build_store(settings, lake)

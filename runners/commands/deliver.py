@@ -86,30 +86,26 @@ def command(
     """Deliver change records into a lake. What was delivered before is not delivered again."""
     from rich.console import Console
 
-    from config.settings import load_settings
     from runners.choose import open_runner
     from runners.deliver import Delivery, run_round, run_rounds
-    from runners.logs import configure_logs
-    from runners.options import RunnerName, runner_options
+    from runners.options import RunnerName
     from runners.plan_streams import parse_inputs
     from runners.runs import counts_of, recorded_run
     from stores.inputs import InputOpener
 
-    settings = load_settings().with_delivery(rotate_rows=rotate_rows, rotate_bytes=rotate_bytes)
-    configure_logs(settings.log_level, form=settings.log_format)
+    settings = shared.configured().with_delivery(rotate_rows=rotate_rows, rotate_bytes=rotate_bytes)
     rules = shared.RuleOptions(
         schemas, types, events, since, until, unknown_fields, partition_timezone, window
     )
     files, streams = parse_inputs(inputs)
-    count = shared.worker_count(settings, workers)
-    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    where = shared.chosen_runner(settings, workers, runner, flink_master, spark_master, worker_pool)
     delivery = Delivery(
         inputs=files,
         store=shared.build_store(settings, lake),
         opener=InputOpener(shared.s3_settings(settings)),
         rules=shared.build_rules(settings, rules),
         output=shared.build_output(settings, fmt, codec),
-        workers=count,
+        workers=where.workers,
         work_folder=settings.delivery.work_folder,
         dry_run=dry_run,
         workers_here=where.name is RunnerName.DIRECT,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runners.commands.options import no_dash, reading
+from runners.commands.options import configured, no_dash, reading
 from runners.commands.runs import AsJson, opened_state, print_table
 
 if TYPE_CHECKING:
@@ -210,17 +210,14 @@ def learn_risk_command(
     """Learn from past requests what is usual, for new ones to be judged by."""
     from datetime import timedelta
 
-    from config.settings import load_settings
     from runners.choose import open_runner
     from runners.learn_risk import learn_from
-    from runners.logs import configure_logs
     from runners.options import RunnerOptions
     from schemas.errors import UsageError
     from stores.objects import S3Settings
     from stores.state.sql import utc_now
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
+    settings = configured()
     to = out or settings.dsr.risk.model
     if to is None:
         raise UsageError("where to? set dsr.risk.model, or give --out FILE")

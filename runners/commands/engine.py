@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runners.commands.options import configured
+
 if TYPE_CHECKING:
     from runners.engines.install import Engine
 
@@ -63,12 +65,9 @@ def worker_pool_command(
     host: Annotated[str, typer.Option("--host", help="Listen at this address.")] = "127.0.0.1",
 ) -> None:
     """Start workers for the task manager or executor beside this, until SIGTERM."""
-    from config.settings import load_settings
     from runners.engines.worker_pool import serve
-    from runners.logs import configure_logs
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
+    configured()
     serve(host, port)
 
 

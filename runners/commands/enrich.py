@@ -84,20 +84,15 @@ def command(
     """Enrich a file of contacts: each comes out once, in order, enriched or with a reason."""
     from rich.console import Console
 
-    from config.settings import load_settings
     from runners.choose import open_runner
     from runners.enrich import EnrichmentRequest, check_output, run_enrichment
     from runners.enrich_report import shown_enrichment
-    from runners.logs import configure_logs
-    from runners.options import runner_options
     from runners.runs import recorded_run
     from stores.enrichment.api import check_url
     from stores.enrichment.client import ApiSettings
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
-    count = shared.worker_count(settings, workers)
-    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    settings = shared.configured()
+    where = shared.chosen_runner(settings, workers, runner, flink_master, spark_master, worker_pool)
     request = EnrichmentRequest(
         input=contacts,
         out=out,
@@ -111,7 +106,7 @@ def command(
         mapping=parse_mapping(mapping or []),
         batch_size=batch_size,
         resume=resume,
-        workers=count,
+        workers=where.workers,
         s3=shared.s3_settings(settings),
         suppressed=None if lake is None else _suppressed_by(lake, settings),
     )

@@ -96,19 +96,14 @@ def command(
     worker_pool: shared.WorkerPool = None,
 ) -> None:
     """Erase subjects from data, dead letters and files beside the lake, with a certificate."""
-    from config.settings import load_settings
     from runners.erase import open_site, preview_erasure, run_erasure
     from runners.erase_order import ErasureOrder
     from runners.file_runner import open_file_runner
-    from runners.logs import configure_logs
-    from runners.options import runner_options
     from runners.runs import recorded_run
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
+    settings = shared.configured()
     site = open_site(lake, settings, schemas)
-    count = shared.worker_count(settings, workers)
-    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    where = shared.chosen_runner(settings, workers, runner, flink_master, spark_master, worker_pool)
     if preview is not None:
         _check_alone(
             {

@@ -77,16 +77,12 @@ def command(
     """Gather a subject's rows in one archive, which is removed when it expires."""
     if context.invoked_subcommand is not None:
         return
-    from config.settings import load_settings
     from runners.choose import open_runner
     from runners.erase_order import open_site
     from runners.export import ExportOrder, run_export
-    from runners.logs import configure_logs
-    from runners.options import runner_options
     from runners.runs import recorded_run
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
+    settings = shared.configured()
     order = ExportOrder(
         identities=_identities(subject or []),
         out=_given("--out", out),
@@ -97,8 +93,7 @@ def command(
     )
     site = open_site(_given("--lake", lake), settings, schemas, signs=False)
     shared.check_lake(site.store)
-    count = shared.worker_count(settings, workers)
-    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    where = shared.chosen_runner(settings, workers, runner, flink_master, spark_master, worker_pool)
     with open_runner(where) as opened, recorded_run("export", settings) as run:
         done = run_export(order, site, opened)
         run.add({"rows": done.record.rows})

@@ -20,18 +20,13 @@ def command(
     worker_pool: shared.WorkerPool = None,
 ) -> None:
     """Make the subject indexes of files that have none, or none that is trusted."""
-    from config.settings import load_settings
     from runners.choose import open_runner
     from runners.index import Indexing, run_indexing
-    from runners.logs import configure_logs
-    from runners.options import runner_options
     from runners.runs import recorded_run
     from transforms.scrub import ScrubKey
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
-    count = shared.worker_count(settings, workers)
-    where = runner_options(runner, count, flink_master, spark_master, worker_pool)
+    settings = shared.configured()
+    where = shared.chosen_runner(settings, workers, runner, flink_master, spark_master, worker_pool)
     store = shared.build_store(settings, lake)
     shared.check_lake(store)
     indexing = Indexing(

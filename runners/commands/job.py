@@ -6,15 +6,14 @@ from typing import Annotated
 
 import typer
 
+from runners.commands.options import configured
+
 
 def command(job_id: Annotated[str, typer.Argument(metavar="ID", help="The job.")]) -> None:
     """Do the work of a job of the service, which starts this itself."""
-    from config.settings import load_settings
     from runners.jobs import run_job
-    from runners.logs import configure_logs
     from runners.traces import traced_run
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
+    settings = configured()
     with traced_run("job", settings, job=job_id):
         run_job(job_id, settings)

@@ -19,6 +19,7 @@ from schemas.errors import InputError, UsageError
 if TYPE_CHECKING:
     from beam_pipelines.deliver import Rules
     from config.settings import Settings
+    from runners.options import RunnerOptions
     from schemas.registry import Registry
     from stores.objects import ObjectStore, S3Settings
     from stores.parameters import ParameterStore
@@ -104,6 +105,30 @@ class RuleOptions:
     unknown_fields: str | None = None
     partition_timezone: str | None = None
     window: str | None = None
+
+
+def configured() -> Settings:
+    """The settings of this environment; logs are written as they say from now on."""
+    from config.settings import load_settings
+    from runners.logs import configure_logs
+
+    settings = load_settings()
+    configure_logs(settings.log_level, form=settings.log_format)
+    return settings
+
+
+def chosen_runner(
+    settings: Settings,
+    workers: int | None,
+    name: str,
+    flink: str | None,
+    spark: str | None,
+    worker_pool: str | None,
+) -> RunnerOptions:
+    """Where the work is done, by how many. Raises ``UsageError`` naming a bad option."""
+    from runners.options import runner_options
+
+    return runner_options(name, worker_count(settings, workers), flink, spark, worker_pool)
 
 
 def build_store(settings: Settings, lake: str) -> ObjectStore:

@@ -29,11 +29,9 @@ def command(
     """Send dead letters through the delivery again, after what was wrong has been mended."""
     from rich.console import Console
 
-    from config.settings import load_settings
     from runners.commands.deliver import conclude
     from runners.deliver import Delivery
     from runners.direct import DirectRunner
-    from runners.logs import configure_logs
     from runners.replay import replay_round
     from runners.runs import counts_of, recorded_run
     from schemas.changes import ErrorCode
@@ -41,8 +39,7 @@ def command(
     from stores.inputs import InputOpener
     from transforms.letters import LetterFilter
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
+    settings = shared.configured()
     if code is not None and code not in set(ErrorCode):
         raise UsageError(f"--code {code!r}: no such error code: choose one of {_codes()}")
     rules = shared.RuleOptions(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from runners.commands.options import configured
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -82,12 +84,9 @@ def cancel_run(run_id: RunId) -> None:
 @contextmanager
 def opened_state() -> Iterator[Stores]:
     """The state store of the settings. Raises ``UsageError`` and ``StoreError``."""
-    from config.settings import load_settings
-    from runners.logs import configure_logs
     from runners.runs import state_of
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
+    settings = configured()
     state = state_of(settings)
     try:
         yield state

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runners.commands.options import configured
 from runners.commands.runs import AsJson, opened_state, print_json, print_table, when
 
 if TYPE_CHECKING:
@@ -26,16 +27,13 @@ def run_schedule(config: ConfigFile) -> None:
     """Start jobs when they are due, until SIGTERM. Any number of these may run: one leads."""
     from datetime import timedelta
 
-    from config.settings import load_settings
     from runners.launcher import ProcessLauncher
-    from runners.logs import configure_logs
     from runners.runs import holder_here, state_folder, state_of
     from runners.scheduler.config import load_schedule
     from runners.scheduler.loop import Place, Scheduler
     from stores.state.sql import utc_now
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
+    settings = configured()
     schedule = load_schedule(config)
     state = state_of(settings)
     place = Place(

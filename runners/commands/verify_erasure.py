@@ -28,15 +28,12 @@ def command(
 
     Exit status 1 if something does not hold: what is found first is named.
     """
-    from config.settings import load_settings
     from runners.erase import open_site
     from runners.file_runner import open_file_runner
-    from runners.logs import configure_logs
     from runners.options import RunnerOptions
     from runners.verify_erasure import verify_erasure
 
-    settings = load_settings()
-    configure_logs(settings.log_level, form=settings.log_format)
+    settings = shared.configured()
     site = open_site(lake, settings, schemas, signs=not public_key)
     found = _certificate(certificate, public_key or [], site.keys)
     shared.check_lake(site.store)
