@@ -28,7 +28,7 @@ import numpy as np
 import xxhash
 
 from schemas.erasure import IndexRef
-from schemas.errors import ObjectMissing
+from schemas.errors import AccessDenied, ObjectMissing
 from stores.lake_files import LakeFile
 from stores.log_entries import DataFile
 from stores.objects.port import ObjectStore, StagedObject, StagedWriter
@@ -220,7 +220,7 @@ def may_hold(
     """Each file, and whether it has to be read: False if it holds none of the values for certain.
 
     In any order. Holds some tens of MiB. Raises what the store does if it cannot be asked; an index
-    that is missing or damaged is no error.
+    that is missing or damaged, or that we may not read, is no error.
     """
     return _asked(store, files, probes.stamps, np.unique(probes.hashes))
 
@@ -331,7 +331,7 @@ class _Container:
 
 
 class _Slices:
-    """Reads pieces of one object, each further on than the one before; nothing of one that is gone.
+    """Reads pieces of one object, each further on than the one before; none if it is out of reach.
 
     What lies between is passed over in a file, and read where that is sooner done.
     """
@@ -346,7 +346,7 @@ class _Slices:
         """So many bytes from there, fewer at the object's end."""
         try:
             self._go_to(offset)
-        except ObjectMissing:
+        except (ObjectMissing, AccessDenied):
             return b""
         data: bytes = self._stream.read(length)
         self._place += len(data)

@@ -14,6 +14,7 @@ import pytest
 
 from schemas.delivery import Partition
 from schemas.erasure import FileKind, IndexRef
+from schemas.errors import AccessDenied
 from stores import subject_index
 from stores.lake_files import LakeFile
 from stores.log import DataFile
@@ -190,6 +191,18 @@ def test_files_whose_container_is_gone_have_to_be_read(tmp_path: Path) -> None:
     (container,) = store.list(subject_index.INDEXES)
     store.delete(container.key)
     assert _found(store, files, [5]) == ["0.parquet", "1.parquet"]
+
+
+class _Locked(LocalObjectStore):
+    """A lake whose indexes may not be read."""
+
+    def open(self, key: str, offset: int = 0, etag: str | None = None) -> BinaryIO:
+        raise AccessDenied(f"{key}: Permission denied")
+
+
+def test_files_whose_container_may_not_be_read_have_to_be_read(tmp_path: Path) -> None:
+    files = _lake(LocalObjectStore(tmp_path), _pairs(2))
+    assert _found(_Locked(tmp_path), files, [5]) == ["0.parquet", "1.parquet"]
 
 
 def test_a_type_without_a_stamp_has_to_be_read(tmp_path: Path) -> None:
