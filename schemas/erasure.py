@@ -83,7 +83,8 @@ class Suppressed:
     nearly all other values are told apart at once; many values share each. With
     ``plus_addressing`` they are those of an email without what follows a ``+`` in its local part,
     and so are those of values to be compared. ``tails`` are made of the last bytes of a value
-    alone, of an email of those of its local part, and ``ends`` of the very last one in plain.
+    alone, of an email of those of its local part, and ``ends`` of the very last one in plain;
+    ``beyond_ascii`` says that there are letters beyond ASCII among those bytes.
     """
 
     type: IdentityType
@@ -94,6 +95,7 @@ class Suppressed:
     plus_addressing: bool = False
     tails: tuple[int, ...] = ()
     ends: tuple[int, ...] = ()
+    beyond_ascii: bool = False
 
 
 @dataclass(frozen=True)

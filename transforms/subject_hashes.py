@@ -180,7 +180,7 @@ class SubjectHasher:
         """As ``suppressed``, of many at once."""
         for one in identities:
             _check_raw(one)
-        hashes = zip(
+        made = zip(
             identities, self.near_each(identities), self._tails_each(identities), strict=True
         )
         return [
@@ -191,19 +191,23 @@ class SubjectHasher:
                 near,
                 expires_at,
                 self.plus_addressing,
-                *tails_and_ends,
+                *tails,
             )
-            for one, near, tails_and_ends in hashes
+            for one, near, tails in made
         ]
 
-    def _tails_each(self, identities: Sequence[Identity]) -> list[tuple[tuple[int, ...], ...]]:
-        """The tails of what a column may hold each identity as, and what its last byte says."""
+    def _tails_each(
+        self, identities: Sequence[Identity]
+    ) -> list[tuple[tuple[int, ...], tuple[int, ...], bool]]:
+        """Of each the tails of what a column may hold it as, what its last byte says, and whether
+        its tail is beyond ASCII."""
         forms = [self._tail_bytes(one) for one in identities]
         words = [int.from_bytes(form, "little") for some in forms for form in some]
         tails = iter(self.tails(np.array(words, np.uint64)).tolist())
         ends = self.ends(np.array([plain[-1] for plain, *_ in forms], np.uint64)).tolist()
         return [
-            (tuple(islice(tails, len(some))), (end,)) for some, end in zip(forms, ends, strict=True)
+            (tuple(islice(tails, len(some))), (end,), not some[0].isascii())
+            for some, end in zip(forms, ends, strict=True)
         ]
 
     def _tail_bytes(self, identity: Identity) -> list[bytes]:

@@ -69,8 +69,7 @@ class ContactSieve:
 
     def search(self, lines: LineFormat, mapping: Mapping[str, str]) -> LineSearch:
         """Looks for them in a file whose lines are read so."""
-        tails = ContactTails(self.subjects.hasher, self.subjects.suppressed, lines)
-        return LineSearch(self.subjects, tails, mapping)
+        return LineSearch(self.subjects, ContactTails(self.subjects, lines), mapping)
 
 
 def left_out(rows: Iterator[Row], lines: Places) -> Iterator[Row]:
@@ -146,6 +145,8 @@ class LineSearch:
 
     def _are_subjects(self, rows: Sequence[Row]) -> list[int]:
         """Which rows are of suppressed subjects."""
+        if not rows:
+            return []
         documents = [None if row.contact is None else _decode(row.contact) for row in rows]
         near = self._near([[text for _, text in leaves(one)] for one in documents])
         return [n for n in near if self.subjects.is_document(documents[n])]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from schemas.contacts import MAX_ROW, ContactFormat, LineFormat, Reason, Row
 from schemas.dsr import Identity, IdentityType
 from schemas.erasure import Suppressed
+from schemas.identities import normalised_value
 from transforms.contacts.read import read_part
 from transforms.contacts.split import Split
 from transforms.contacts.suppress import ContactSieve, left_out
@@ -129,6 +130,10 @@ ANA = sieve([SubjectHasher(KEY).suppressed(Identity(IdentityType.EMAIL, EMAILS[0
 HERS_LINE = b'{"id":"1","email":"ana@acme.example"}'
 
 
+def test_nothing_is_found_if_nobody_is_suppressed() -> None:
+    assert lines_found(sieve([]), HERS_LINE) == []
+
+
 def test_each_hash_that_is_stored_is_found_at_any_place() -> None:
     stored = Scrubber(KEY).hash(EMAILS[0])
     rows = [f'{{"id":"{"x" * n}","email":"{stored}"}}\n'.encode() for n in range(9)]
@@ -139,6 +144,47 @@ def test_each_hash_that_is_stored_is_found_at_any_place() -> None:
 @pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\n{"])
 def test_the_last_line_is_looked_at(end: bytes) -> None:
     assert lines_found(ANA, b'{"id":"1"}\n' + HERS_LINE + end) == [2]
+
+
+KINDS = [IdentityType.CONTROLLER_CUSTOMER_ID, IdentityType.ANDROID_ID]
+DIGITS = "123456789"
+FORMS = [
+    "", "x", "\u00e9", "e\u0301", "\u00c9", "\u00df", "ss", "\u6771", "\u212a", "k", "K", "\u00a1",
+    "\u00e9ss", "\u00e9\u00df", "\u00e9k",
+]  # fmt: skip
+EDGES = ["", " ", "\u00a0", "\x85", "\u3000", "\n"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_of_an_identity_is_found_at_any_distance_from_its_end(
+    kind: IdentityType, form: str
+) -> None:
+    every = [form + DIGITS[:n] for form in FORMS for n in range(10) if form or n]
+    texts = [before + text + behind for text in every for before in EDGES for behind in EDGES]
+    rows = [json.dumps({"id": "c", "aId": text}, ensure_ascii=False) + "\n" for text in texts]
+    forms = [normalised_value(text, kind) for text in texts]
+    for hers in (form + DIGITS[:n] for n in (1, 6, 7, 8, 9)):
+        alike = normalised_value(hers, kind)
+        of = sieve([SubjectHasher(KEY).suppressed(Identity(kind, hers))])
+        expected = [line for line, other in enumerate(forms, 1) if other == alike]
+        assert lines_found(of, "".join(rows).encode(), 1 << 20) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_may_become_ascii_is_read(kind: IdentityType) -> None:
+    every = (chr(n) for n in range(0x80, 0x30000) if not 0xD800 <= n < 0xE000)
+    ending = ((one, normalised_value(one, kind)[-1:]) for one in every)
+    become = [one for one, end in ending if end.isascii()]
+    assert "\u212a" in become
+    hasher = SubjectHasher(KEY)
+    for one in become:
+        hers = normalised_value(f"{one}7", kind)
+        of = sieve([hasher.suppressed(Identity(kind, hers))])
+        for written in (json.dumps, lambda text: json.dumps(text, ensure_ascii=False)):
+            texts = [f"{one}7", f"{one}12345678", f"123{one}7"]
+            rows = [f'{{"id":"1","aId":{written(text)}}}\n'.encode() for text in texts]
+            assert lines_found(of, b"".join(rows)) == [1], hex(ord(one))
 
 
 def test_broken_and_far_too_long_lines_spoil_no_others() -> None:

@@ -1,0 +1,194 @@
+"""Blocks: whole lines of contacts as bytes, and where values end in them. Nothing is decoded.
+
+Of JSON, texts end at quotes with a comma or a bracket behind, and numbers at these; of CSV without
+quotes, cells end at delimiters and line ends.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import reduce
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from schemas.contacts import ContactFormat, LineFormat
+from schemas.identities import LONGEST
+from transforms.contacts.words import SIZE, Flags, Words
+from transforms.scrub import HASH_PREFIX
+
+Places = npt.NDArray[np.int64]
+Octets = npt.NDArray[np.uint8]
+
+NOWHERE: Places = np.zeros(0, np.int64)
+
+BEFORE_TEXT, BEFORE_NUMBER = b'"', b'":,[ \t'
+"""What values of JSON begin behind."""
+
+BEFORE = b"\0" * 15 + b"\n"
+_BEHIND = b"\n" + b"\0" * 15
+"""The edges of a block: so there are some bytes before each place, and whole words behind."""
+
+_AT, _PLUS, _COMMA, _QUOTE, _NEWLINE, _RETURN = (np.uint8(ord(c)) for c in '@+,"\n\r')
+_BRACKET, _CASE = np.uint8(ord("}")), np.uint8(0x20)
+"""``]`` and ``}`` differ as letters of two cases do."""
+_ZERO, _DIGITS, _BLANK = np.uint8(ord("0")), np.uint8(10), np.uint8(0x20)
+
+_NEEDLESS = re.compile(rb"\\u00[2-7]")
+"""An escape of what needs none, perhaps of an ``@``."""
+
+_STORED = HASH_PREFIX.encode()
+_STORED_LENGTH = len(_STORED) + 64
+_STORED_WORDS = [np.frombuffer(_STORED[at : at + 4], "<u4")[0] for at in range(4)]
+"""Wherever the prefix stands, one of them does at a multiple of four bytes."""
+
+_LOWEST = np.array([0] + [(n & -n).bit_length() - 1 for n in range(1, 256)], np.int64)
+"""The place of the lowest bit of each byte."""
+
+_LONGEST = 8 * LONGEST
+"""Bytes of a text beyond which it is no identity, however it is written."""
+
+_MOST_QUOTES, _MOST_BLANKS = 8, 8
+"""Quotes within a text that is read, and white space behind a value."""
+
+_1, _3, _63 = map(np.uint64, (1, 3, 63))
+
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines, with an edge around them; ``before`` is what values may begin behind."""
+
+    data: Octets
+    words: Words
+    content: bytes
+    before: bytes
+    is_json: bool
+    has_escapes: bool
+
+    @staticmethod
+    def of(content: bytes, lines: LineFormat) -> Block:
+        """A place in the content is ``len(BEFORE)`` less than the same one in the block."""
+        whole = b"".join((BEFORE, content, _BEHIND))
+        is_json = lines.format is not ContactFormat.CSV
+        return Block(
+            np.frombuffer(whole, np.uint8),
+            np.frombuffer(whole, "<u8", len(whole) // SIZE),
+            whole,
+            BEFORE_TEXT if is_json else lines.delimiter.encode() + b"\n",
+            is_json,
+            is_json and b"\\" in content,
+        )
+
+    def ats(self) -> Places:
+        """Where an ``@`` is."""
+        return self._where(self.data == _AT)
+
+    def tags(self) -> Places:
+        """Where there is a ``+`` within a value."""
+        pluses = self._where(self.data == _PLUS)
+        return pluses[~np.isin(self.data[pluses - 1], np.frombuffer(self.before, np.uint8))]
+
+    def stored(self) -> Places:
+        """Where what may be stored in place of a value ends."""
+        words = np.frombuffer(self.content, "<u4", len(self.content) // 4)
+        is_part = [words == part for part in _STORED_WORDS]
+        if not reduce(np.bitwise_or, is_part).any():
+            return NOWHERE
+        begins = [4 * np.flatnonzero(part) - at for at, part in enumerate(is_part)]
+        ends = np.concatenate(begins) + _STORED_LENGTH
+        return ends[ends < len(self.content) - len(_BEHIND)]
+
+    def needless_escapes(self) -> Places:
+        """Where escapes are of what needs none."""
+        if not self.has_escapes:
+            return NOWHERE
+        return np.array([found.start() for found in _NEEDLESS.finditer(self.content)], np.int64)
+
+    def ends_of_cells(self) -> Places:
+        """Where the cells of CSV end."""
+        behind = self._where((self.data == np.uint8(self.before[0])) | (self.data == _NEWLINE))
+        return behind - (self.data[behind - 1] == _RETURN)
+
+    def ends_of_values(self) -> tuple[Places, Flags]:
+        """Where values of JSON end, and which of them are texts."""
+        behind = self._where(((self.data | _CASE) == _BRACKET) | (self.data == _COMMA))
+        behind = self._without_blanks(behind)
+        is_text = self.data[behind - 1] == _QUOTE
+        return behind - is_text, is_text
+
+    def numbers_among(self, ends: Places) -> tuple[Places, Places]:
+        """Where numbers end among ends that are not those of texts, and where nobody can tell."""
+        last = self.data[ends - 1]
+        return ends[last - _ZERO < _DIGITS], ends[last <= _BLANK]
+
+    def words_before(self, ends: Places) -> Words:
+        """The eight bytes before each place."""
+        # Out of two whole words: to take them as they lie is slower in numpy.
+        begins = ends - SIZE
+        places, shifts = begins >> 3, (begins & 7).astype(np.uint64) << _3
+        found = self.words[places] >> shifts
+        return found | (self.words[places + 1] << (_63 - shifts) << _1)
+
+    def text_at(self, place: int) -> str | None:
+        """The text that this place is in or behind; None if it is long, or none that is sound."""
+        try:
+            if not self.is_json:
+                return self._cell_at(place).decode()
+            quoted = self._quoted_at(place)
+            return None if quoted is None else _decode_text(quoted)
+        except (UnicodeDecodeError, msgspec.DecodeError):
+            return None
+
+    def _where(self, mask: Flags) -> Places:
+        """The places in a mask of the block, in any order."""
+        # Eight of them become a byte, since to look for bytes that are set is what takes the time.
+        packed = np.packbits(mask, bitorder="little")
+        octets = np.flatnonzero(packed != 0)
+        bits, found = packed[octets], list[Places]()
+        while len(octets):
+            found.append((octets << 3) + _LOWEST.take(bits))
+            bits &= bits - np.uint8(1)
+            left = np.flatnonzero(bits)
+            octets, bits = octets[left], bits[left]
+        return np.concatenate(found) if found else octets
+
+    def _without_blanks(self, ends: Places) -> Places:
+        """The ends, before white space if there is some, but not more of it than usual."""
+        for _ in range(_MOST_BLANKS):
+            blank = self.data[ends - 1] <= _BLANK
+            if not blank.any():
+                break
+            ends = ends - blank
+        return ends
+
+    def _cell_at(self, place: int) -> bytes:
+        content, delimiter = self.content, self.before[:1]
+        line, end = content.rfind(b"\n", 0, place), content.find(b"\n", place)
+        begin = max(line, content.rfind(delimiter, line, place)) + 1
+        behind = content.find(delimiter, place, end)
+        return content[begin : end if behind < 0 else behind]
+
+    def _quoted_at(self, place: int) -> bytes | None:
+        """The text with its quotes."""
+        content, begin, end = self.content, place, place - 1
+        for _ in range(_MOST_QUOTES):
+            begin = content.rfind(b'"', max(0, begin - _LONGEST), begin)
+            if begin < 0 or not _is_escaped(content, begin):
+                break
+        for _ in range(_MOST_QUOTES):
+            end = content.find(b'"', end + 1, end + _LONGEST)
+            if end < 0 or not _is_escaped(content, end):
+                break
+        return None if min(begin, end) < 0 else content[begin : end + 1]
+
+
+def _is_escaped(content: bytes, place: int) -> bool:
+    """Whether there is an odd number of backslashes before it."""
+    begin = place
+    while content[begin - 1 : begin] == b"\\":
+        begin -= 1
+    return (place - begin) % 2 == 1
