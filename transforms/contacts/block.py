@@ -24,7 +24,7 @@ Octets = npt.NDArray[np.uint8]
 
 NOWHERE: Places = np.zeros(0, np.int64)
 
-BEFORE_TEXT, BEFORE_NUMBER = b'"', b'":,[ \t'
+BEFORE_TEXT, BEFORE_NUMBER = b'"', b'":,[ \t\r'
 """What values of JSON begin behind."""
 
 BEFORE = b"\0" * 15 + b"\n"

@@ -156,7 +156,8 @@ class _Sought:
         ends, is_text = ends[chosen], is_text[chosen]
         yield self.look(block, ends[is_text], block.before)
         numbers, untold = block.numbers_among(ends[~is_text])
-        yield np.concatenate((*self.look(block, numbers, BEFORE_NUMBER), untold)), NOWHERE
+        alike, _ = self.look(block, numbers, BEFORE_NUMBER)
+        yield np.concatenate((alike, untold)), NOWHERE
 
     def look(self, block: Block, ends: Places, before: bytes) -> Looked:
         """Look at the values that end there and begin behind one of these bytes."""

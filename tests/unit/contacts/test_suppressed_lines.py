@@ -130,6 +130,23 @@ ANA = sieve([SubjectHasher(KEY).suppressed(Identity(IdentityType.EMAIL, EMAILS[0
 HERS_LINE = b'{"id":"1","email":"ana@acme.example"}'
 
 
+@pytest.mark.parametrize("number", [7, -7, 4711, 12345678, -123456789, 2**63])
+@pytest.mark.parametrize(
+    "before", [b":", b": ", b":\t", b":\r", b":[", b":[1,", b":[1 , ", b':["a",']
+)
+@pytest.mark.parametrize("behind", [b"", b" ", b",2", b' ,"b\\n"', b"\t\r " * 9])
+def test_numbers_are_found_however_they_are_written(
+    number: int, before: bytes, behind: bytes
+) -> None:
+    hers = Identity(IdentityType.CONTROLLER_CUSTOMER_ID, str(number))
+    of = sieve([SubjectHasher(KEY).suppressed(hers)])
+    end = (b"]" if b"[" in before else b"") + b"}\n"
+    if b"," in behind and b"[" not in before:
+        behind = behind.replace(b",", b',"more":')
+    rows = [b'{"id":"x","aId"%b%d%b%b' % (before, each, behind, end) for each in (number, 10, 99)]
+    assert lines_found(of, b"".join(rows)) == [1]
+
+
 def test_nothing_is_found_if_nobody_is_suppressed() -> None:
     assert lines_found(sieve([]), HERS_LINE) == []
 
