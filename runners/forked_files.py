@@ -27,6 +27,7 @@ from runners.forked import die_with, how_it_ended, leave_signals_to_parent
 from runners.memory import keep_freed_memory
 from schemas.errors import LakeError, LetheError
 from stores.lake_files import LakeFile
+from stores.objects.local import LocalObjectStore
 from stores.objects.port import ObjectStore
 from transforms.erasure.work import FileWork, Findings, Found, at_once, found_in
 
@@ -67,6 +68,13 @@ class ForkedFiles:
         erasure_id: str,  # noqa: ARG002 - of this nothing has to be kept in the lake
     ) -> Findings:
         """See ``FileRunner``. Raises ``WorkerDied``."""
+        if not isinstance(store, LocalObjectStore):
+            return self._found(files, work, store)
+        found = self._found(files, work, store.without_syncing_staged())
+        store.sync_staged(one.file.staged for one in found.erased if one.file is not None)
+        return found
+
+    def _found(self, files: Sequence[LakeFile], work: FileWork, store: ObjectStore) -> Findings:
         workers = self._workers[: len(files)]
         if not workers:
             return Findings.of(_done_here(files, work, store))

@@ -127,6 +127,9 @@ def found_in(file: LakeFile, finder: Finder) -> Found | None:
 def at_once(store: ObjectStore) -> int:
     """Files that one process deals with side by side, so that while one waits another goes on.
 
-    Nearby it is for the disk to have written what was staged. Each holds a few columns.
+    Nearby it is for the disk to have written what was staged; where nobody waits for that, two side
+    by side only take more of the processor. Each holds a few columns.
     """
-    return _AT_ONCE_HERE if isinstance(store, LocalObjectStore) else _AT_ONCE
+    if not isinstance(store, LocalObjectStore):
+        return _AT_ONCE
+    return _AT_ONCE_HERE if store.syncs_staged else 1

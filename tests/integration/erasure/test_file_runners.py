@@ -16,12 +16,14 @@ import pytest
 from runners.direct import DirectRunner
 from runners.file_runner import FileRunner, by_pipelines
 from runners.forked_files import ForkedFiles, WorkerDied
-from schemas.erasure import FileKind, FileMatch
+from schemas.delivery import Partition
+from schemas.erasure import ErasedFile, FileKind, FileMatch
 from schemas.errors import LakeError, ObjectChanged
 from stores.lake_files import LakeFile
+from stores.log import DataFile
 from stores.objects.local import LocalObjectStore
 from stores.objects.port import ObjectStore
-from transforms.erasure.files import Unread, Unreadable
+from transforms.erasure.files import Erased, Unread, Unreadable
 from transforms.erasure.work import FileWork, Finder, Findings, Found, Gone
 
 RUNNERS: dict[str, Callable[[ExitStack], FileRunner]] = {
@@ -120,6 +122,45 @@ def test_nothing_is_left_in_the_lake_of_what_was_found(
     assert [info.key for info in store.list() if not info.key.startswith("_lethe/locks/")] == [
         "000", "001", "002",
     ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Stages each file anew."""
+
+    def open(self, store: ObjectStore) -> Finder:
+        return lambda file: self._staged(file, store)
+
+    def _staged(self, file: LakeFile, store: ObjectStore) -> Erased:
+        writer = store.stage(file.path, "a-run")
+        writer.write(b"new")
+        staged = writer.close()
+        told = ErasedFile(file.path, file.kind, 2, 1, 1, "", staged.sha256, file.info.etag)
+        of_sales = Partition("sale", "2026-01-01")
+        return Erased(told, DataFile(of_sales, "parquet", "", 1, None, None, None, staged))
+
+
+def test_disk_has_all_that_was_staged_when_the_work_is_done(
+    runner: FileRunner, store: ObjectStore, synced: Callable[[], set[int]]
+) -> None:
+    found = each(runner, store, Stage())
+    staged = {one.file.staged for one in found.erased if one.file is not None}
+    assert len(staged) == 40
+    assert {Path(store.uri, one.token).stat().st_ino for one in staged} <= synced()
+
+
+@pytest.fixture
+def synced(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The inodes that were synced, by this process or one that it has forked."""
+    log, sync = tmp_path_factory.mktemp("synced") / "inodes", os.fsync
+
+    def noted(descriptor: int) -> None:
+        sync(descriptor)
+        with log.open("a") as lines:
+            lines.write(f"{os.fstat(descriptor).st_ino}\n")
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return lambda: set(map(int, log.read_text().split()))
 
 
 def test_file_that_cannot_be_read_is_told_with_the_reason(

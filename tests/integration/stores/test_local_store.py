@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from schemas.errors import AccessDenied, ObjectChanged, ObjectMissing, StoreError, StoreFull
 from stores.objects import LocalObjectStore
 from stores.objects.local import _into_place, _make_folder
+from stores.objects.port import StagedObject
 
 RUN = "run-1"
 LIMIT = 100_000
@@ -152,6 +153,68 @@ def test_symbolic_links_are_followed(lake: LocalObjectStore, tmp_path: Path) -> 
     (Path(lake.uri) / "link").symlink_to(tmp_path / "elsewhere")
     assert [info.key for info in lake.list()] == ["link/x"]
     assert lake.read("link/x") == b"far"
+
+
+# --- the disk
+
+
+def staged_inode(store: LocalObjectStore, staged: StagedObject) -> int:
+    return Path(store.uri, staged.token).stat().st_ino
+
+
+def stage(store: LocalObjectStore, key: str) -> StagedObject:
+    writer = store.stage(key, RUN)
+    writer.write(key.encode())
+    return writer.close()
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    found: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: found.append(os.fstat(descriptor).st_ino))
+    return found
+
+
+def test_disk_has_what_was_staged_and_closed(lake: LocalObjectStore, synced: list[int]) -> None:
+    assert staged_inode(lake, stage(lake, "a")) in synced
+
+
+def test_disk_has_what_was_staged_without_waiting_when_it_is_synced(
+    lake: LocalObjectStore, synced: list[int]
+) -> None:
+    staged = [stage(lake.without_syncing_staged(), key) for key in "abc"]
+    inodes = {staged_inode(lake, one) for one in staged}
+    assert not inodes & set(synced)
+    lake.sync_staged(staged)
+    assert inodes <= set(synced)
+
+
+def test_what_was_staged_without_waiting_is_published_as_any(lake: LocalObjectStore) -> None:
+    staged = stage(lake.without_syncing_staged(), "a")
+    lake.publish([staged])
+    assert lake.holds(staged, lake.head("a"))
+
+
+def test_staged_file_that_was_cleared_meanwhile_is_not_synced(
+    lake: LocalObjectStore, synced: list[int]
+) -> None:
+    gone, left = stage(lake.without_syncing_staged(), "a"), stage(lake, "b")
+    lake.discard(gone)
+    synced.clear()
+    lake.sync_staged([gone, left])
+    assert synced == [staged_inode(lake, left)]
+
+
+def test_staged_file_that_the_disk_has_not_taken_is_an_error(
+    lake: LocalObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    staged = stage(lake.without_syncing_staged(), "a")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreError, match="check the device"):
+        lake.sync_staged([staged])
 
 
 # --- what is left behind
