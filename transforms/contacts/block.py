@@ -174,16 +174,30 @@ class Block:
 
     def _quoted_at(self, place: int) -> bytes | None:
         """The text with its quotes."""
-        content, begin, end = self.content, place, place - 1
-        for _ in range(_MOST_QUOTES):
-            begin = content.rfind(b'"', max(0, begin - _LONGEST), begin)
-            if begin < 0 or not _is_escaped(content, begin):
-                break
-        for _ in range(_MOST_QUOTES):
-            end = content.find(b'"', end + 1, end + _LONGEST)
-            if end < 0 or not _is_escaped(content, end):
-                break
-        return None if min(begin, end) < 0 else content[begin : end + 1]
+        begin, end = _quote_before(self.content, place), _quote_behind(self.content, place - 1)
+        return None if begin is None or end is None else self.content[begin : end + 1]
+
+
+def _quote_before(content: bytes, place: int) -> int | None:
+    """The quote at which a text begins; None if that is far, or behind many others."""
+    for _ in range(_MOST_QUOTES):
+        place = content.rfind(b'"', max(0, place - _LONGEST), place)
+        if place < 0:
+            return None
+        if not _is_escaped(content, place):
+            return place
+    return None
+
+
+def _quote_behind(content: bytes, place: int) -> int | None:
+    """The quote at which a text ends; None if that is far, or behind many others."""
+    for _ in range(_MOST_QUOTES):
+        place = content.find(b'"', place + 1, place + _LONGEST)
+        if place < 0:
+            return None
+        if not _is_escaped(content, place):
+            return place
+    return None
 
 
 def _is_escaped(content: bytes, place: int) -> bool:

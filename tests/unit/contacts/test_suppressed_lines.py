@@ -29,7 +29,7 @@ HERS = [
     "ana", "4711", "-7", "x", "KK-77", "ab12S", "12345678", "g-123456789", "two words", "Zo\u00e9",
     "\u00e91234567", "\u00e912345678", "\u00c9ric", "stra\u00dfe", "a\"b", "a\\b", "a\\",
     "ends\u00a0x", "\u6771\u4eac", "e\u0301123456", "a\u0301bcdefg", "foo\"1234567", "u00e9abcd",
-    "5,6", "a]", "{b}",
+    "5,6", "a]", "{b}", "q\"" * 10,
 ]  # fmt: skip
 EMAILS = [
     "ana@acme.example", "a@b.example", "long.name.of.one@acme.example", "Stra\u00dfe@acme.example",
@@ -169,7 +169,7 @@ FORMS = [
     "", "x", "\u00e9", "e\u0301", "\u00c9", "\u00df", "ss", "\u6771", "\u212a", "k", "K", "\u00a1",
     "\u00e9ss", "\u00e9\u00df", "\u00e9k",
 ]  # fmt: skip
-EDGES = ["", " ", "\u00a0", "\x85", "\u3000", "\n"]
+EDGES = ["", " ", "\u00a0", "\x85", "\u3000", "\u2003"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -181,7 +181,7 @@ def test_each_form_of_an_identity_is_found_at_any_distance_from_its_end(
     texts = [before + text + behind for text in every for before in EDGES for behind in EDGES]
     rows = [json.dumps({"id": "c", "aId": text}, ensure_ascii=False) + "\n" for text in texts]
     forms = [normalised_value(text, kind) for text in texts]
-    for hers in (form + DIGITS[:n] for n in (1, 6, 7, 8, 9)):
+    for hers in (form + DIGITS[:n] for n in (1, 7, 8)):
         alike = normalised_value(hers, kind)
         of = sieve([SubjectHasher(KEY).suppressed(Identity(kind, hers))])
         expected = [line for line, other in enumerate(forms, 1) if other == alike]
@@ -195,13 +195,35 @@ def test_what_may_become_ascii_is_read(kind: IdentityType) -> None:
     become = [one for one, end in ending if end.isascii()]
     assert "\u212a" in become
     hasher = SubjectHasher(KEY)
-    for one in become:
-        hers = normalised_value(f"{one}7", kind)
-        of = sieve([hasher.suppressed(Identity(kind, hers))])
+    of = {
+        text: sieve([hasher.suppressed(Identity(kind, normalised_value(text, kind)))])
+        for one in become
+        for text in (f"{one}7", f"{one}1234567", f"7{one}")
+    }
+    for hers, its in of.items():
         for written in (json.dumps, lambda text: json.dumps(text, ensure_ascii=False)):
-            texts = [f"{one}7", f"{one}12345678", f"123{one}7"]
-            rows = [f'{{"id":"1","aId":{written(text)}}}\n'.encode() for text in texts]
-            assert lines_found(of, b"".join(rows)) == [1], hex(ord(one))
+            rows = [f'{{"id":"1","aId":{written(text)}}}\n' for text in (hers, f"12{hers}", "78")]
+            assert lines_found(its, "".join(rows).encode()) == [1], ascii(hers)
+
+
+@pytest.mark.parametrize("hers", HERS)
+def test_each_identity_is_found_in_each_way_of_writing(hers: str) -> None:
+    kind = IdentityType.CONTROLLER_CUSTOMER_ID
+    of = sieve([SubjectHasher(KEY).suppressed(Identity(kind, hers))])
+    texts = [*HERS, f"\n{hers}", f"{hers}\t ", f"{hers}\t9"]
+    alike = [normalised_value(text, kind) == normalised_value(hers, kind) for text in texts]
+    for write in WRITERS:
+        rows = "".join(write({"id": "c", "aId": text, "b": "?"}) + "\n" for text in texts)
+        assert lines_found(of, rows.encode()) == [n for n, is_one in enumerate(alike, 1) if is_one]
+
+
+@pytest.mark.parametrize("tag", ["", "x", "a-tag-that-is-long", "two+tags"])
+@pytest.mark.parametrize("write", WRITERS)
+def test_an_email_is_found_with_any_tag(tag: str, write: Callable[[Any], str]) -> None:
+    hers = Identity(IdentityType.EMAIL, "ana@acme.example")
+    of, without = (sieve([SubjectHasher(KEY, plus).suppressed(hers)]) for plus in (True, False))
+    line = write({"id": "1", "email": f"Ana+{tag}@acme.example"}).encode()
+    assert (lines_found(of, line), lines_found(without, line)) == ([1], [])
 
 
 def test_broken_and_far_too_long_lines_spoil_no_others() -> None:
@@ -211,10 +233,10 @@ def test_broken_and_far_too_long_lines_spoil_no_others() -> None:
     assert lines_found(ANA, content) == [1, 3, 6]
 
 
-@pytest.mark.parametrize("size", [100, 1 << 18, 1 << 20])
+@pytest.mark.parametrize("size", [1 << 12, 1 << 18, 1 << 20])
 def test_lines_are_found_in_a_file_of_many_blocks(size: int) -> None:
-    rows = [b'{"id":"%d","email":"p%d@acme.example"}' % (n, n) for n in range(20_000)]
-    hers = [0, 1, 4_999, 7_000, 7_001, 19_999]
+    rows = [b'{"id":"%d","email":"p%d@acme.example"}' % (n, n) for n in range(8_000)]
+    hers = [0, 1, 4_999, 7_000, 7_001, 7_999]
     for n in hers:
         rows[n] = HERS_LINE
     assert lines_found(ANA, b"\n".join(rows), size) == [n + 1 for n in hers]
