@@ -77,7 +77,9 @@ class Ground:
     @property
     def env(self) -> dict[str, str]:
         own = {"LETHE_STATE__FOLDER": str(self.folder / "state"), "LETHE_SCRUB_KEY": _SCRUB_KEY}
-        return {**environment(), **own}
+        # What is installed has its bytecode: none is to be compiled anew for each command.
+        inherited = {k: v for k, v in environment().items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return {**inherited, **own}
 
     def run(self, *command: object) -> Usage:
         """Run a command; ends the benchmark if it fails."""
