@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from schemas.contacts import (
     Receipt,
     Row,
 )
-from schemas.errors import LetheError, UsageError
+from schemas.errors import InputError, LetheError, UsageError
 from schemas.inputs import Compression
 from stores.enrichment import open_area
 from stores.enrichment.area import WorkArea
@@ -179,6 +179,9 @@ def _plan(
             "by --resume, or remove that folder to begin anew"
         )
     _check_same(plan, request, identity, area)
+    if sieve is not None and not plan.suppresses:
+        plan = replace(plan, suppresses=True)
+        area.write_plan(plan)
     return plan, _suppressed_since(request, area, plan, sieve)
 
 
@@ -201,8 +204,10 @@ def _new_plan(
             area.clear()
             raise
         planned = plan, {}
-    area.write_plan(planned[0])
-    return planned
+    plan, suppressed = planned
+    plan = replace(plan, suppresses=sieve is not None)
+    area.write_plan(plan)
+    return plan, suppressed
 
 
 def _plan_of_lines(
@@ -250,7 +255,10 @@ def _suppressed_since(
         sift_aside(plan, area, sieve)
         return {}
     begin = plan.lines, plan.parts[0].start, plan.parts[0].line
-    return _looked_through(request, plan.input, begin, sieve)[1]
+    try:
+        return _looked_through(request, plan.input, begin, sieve)[1]
+    except NotByLines:
+        raise InputError(f"{plan.input.uri}: has changed since the run began") from None
 
 
 def _found(request: EnrichmentRequest) -> tuple[FoundFile, InputIdentity]:
@@ -275,6 +283,7 @@ def _check_same(
         "the input": plan.input == identity,
         "--map": dict(plan.mapping) == dict(request.mapping),
         "--batch-size": plan.batch_size == request.batch_size,
+        "--suppressed-by": request.suppressed is not None or not plan.suppresses,
     }
     changed = [name for name, is_same in same.items() if not is_same]
     if changed:

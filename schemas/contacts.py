@@ -147,6 +147,7 @@ class EnrichmentPlan:
 
     ``id`` tells the plan from all others. ``batches`` hold ``batch_size`` rows each, the last
     fewer. Parts are read from the input as ``lines`` says; if that is None, they were set aside.
+    ``suppresses`` says that contacts of some may have to be left out.
     """
 
     id: str
@@ -157,6 +158,7 @@ class EnrichmentPlan:
     batches: int
     parts: tuple[Part, ...]
     lines: LineFormat | None = None
+    suppresses: bool = False
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ class SubjectHasher:
         return found
 
     def tails(self, words: Near) -> Near:
-        """The tails of values that end with these bytes, the last one in the first bits.
+        """The tails of values that end with these bytes: of a short one, zeros follow its last.
 
         They are those of the normalised values if the bytes are ASCII without white space, and,
         but for ``ß``, if they are letters of Latin-1 in Unicode's form NFC.

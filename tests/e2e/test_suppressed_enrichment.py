@@ -101,3 +101,16 @@ def test_who_was_erased_since_a_run_began_is_not_sent_when_it_is_gone_on_with(
     assert done.status == 0, done.err
     assert left_out(file) == [ERASED, 30]
     assert mock.stats()["contacts"] == COUNT - 2
+
+
+def test_a_run_that_leaves_contacts_out_is_not_gone_on_with_without_that(
+    tmp_path: Path, lake: Path, mock: Mock
+) -> None:
+    file = tmp_path / "c.ndjson"
+    file.write_bytes(as_lines([contact(n) for n in range(COUNT)]))
+    mock.set(outage=True)
+    enrich(file, lake, mock, "--patience", "0.2s")
+    out = file.with_name("out.ndjson")
+    refused = lethe("enrich", file, "--out", out, "--api", mock.url, "--batch-size", 5, "--resume")
+    assert refused.status == 2
+    assert "changed: --suppressed-by" in refused.err

@@ -24,7 +24,7 @@ Octets = npt.NDArray[np.uint8]
 
 NOWHERE: Places = np.zeros(0, np.int64)
 
-BEFORE_TEXT, BEFORE_NUMBER = b'"', b'":,[ \t\r'
+BEFORE_TEXT, BEFORE_NUMBER = b'"', b":,[ \t\r"
 """What values of JSON begin behind."""
 
 BEFORE = b"\0" * 15 + b"\n"
@@ -34,7 +34,12 @@ _BEHIND = b"\n" + b"\0" * 15
 _AT, _PLUS, _COMMA, _QUOTE, _NEWLINE, _RETURN = (np.uint8(ord(c)) for c in '@+,"\n\r')
 _BRACKET, _CASE = np.uint8(ord("}")), np.uint8(0x20)
 """``]`` and ``}`` differ as letters of two cases do."""
-_ZERO, _DIGITS, _BLANK = np.uint8(ord("0")), np.uint8(10), np.uint8(0x20)
+_ZERO, _MINUS, _DIGITS, _BLANK = (
+    np.uint8(ord("0")),
+    np.uint8(ord("-")),
+    np.uint8(10),
+    np.uint8(0x20),
+)
 
 _NEEDLESS = re.compile(rb"\\u00[2-7]")
 """An escape of what needs none, perhaps of an ``@``."""
@@ -48,10 +53,10 @@ _LOWEST = np.array([0] + [(n & -n).bit_length() - 1 for n in range(1, 256)], np.
 """The place of the lowest bit of each byte."""
 
 _LONGEST = 8 * LONGEST
-"""Bytes of a text beyond which it is no identity, however it is written."""
+"""Bytes before or behind a place beyond which a text is not read: its line is."""
 
-_MOST_QUOTES, _MOST_BLANKS = 8, 8
-"""Quotes within a text that is read, and white space behind a value."""
+_MOST_QUOTES, _MOST_BACKSLASHES, _MOST_BLANKS = 8, 64, 8
+"""Within a text that is read, and white space behind a value."""
 
 _1, _3, _63 = map(np.uint64, (1, 3, 63))
 
@@ -123,7 +128,8 @@ class Block:
     def numbers_among(self, ends: Places) -> tuple[Places, Places]:
         """Where numbers end among ends that are not those of texts, and where nobody can tell."""
         last = self.data[ends - 1]
-        return ends[last - _ZERO < _DIGITS], ends[last <= _BLANK]
+        is_minus_zero = (last == _ZERO) & (self.data[ends - 2] == _MINUS)
+        return ends[last - _ZERO < _DIGITS], ends[(last <= _BLANK) | is_minus_zero]
 
     def words_before(self, ends: Places) -> Words:
         """The eight bytes before each place."""
@@ -133,13 +139,17 @@ class Block:
         found = self.words[places] >> shifts
         return found | (self.words[places + 1] << (_63 - shifts) << _1)
 
-    def text_at(self, place: int) -> str | None:
-        """The text that this place is in or behind; None if it is long, or none that is sound."""
+    def text_at(self, place: int) -> tuple[str, int] | None:
+        """The text that this place is in or behind, and where it ends.
+
+        None if it is long, or none that is sound.
+        """
+        span = self._quoted_at(place) if self.is_json else self._cell_at(place)
+        if span is None:
+            return None
+        written = self.content[slice(*span)]
         try:
-            if not self.is_json:
-                return self._cell_at(place).decode()
-            quoted = self._quoted_at(place)
-            return None if quoted is None else _decode_text(quoted)
+            return _decode_text(written) if self.is_json else written.decode(), span[1]
         except (UnicodeDecodeError, msgspec.DecodeError):
             return None
 
@@ -165,17 +175,18 @@ class Block:
             ends = ends - blank
         return ends
 
-    def _cell_at(self, place: int) -> bytes:
+    def _cell_at(self, place: int) -> tuple[int, int] | None:
         content, delimiter = self.content, self.before[:1]
-        line, end = content.rfind(b"\n", 0, place), content.find(b"\n", place)
-        begin = max(line, content.rfind(delimiter, line, place)) + 1
-        behind = content.find(delimiter, place, end)
-        return content[begin : end if behind < 0 else behind]
+        first, last = max(0, place - _LONGEST), place + _LONGEST
+        begin = max(content.rfind(end, first, place) for end in (b"\n", delimiter))
+        ends = [content.find(end, place, last) for end in (b"\n", delimiter)]
+        found = [end for end in ends if end >= 0]
+        return (begin + 1, min(found)) if begin >= 0 and found else None
 
-    def _quoted_at(self, place: int) -> bytes | None:
+    def _quoted_at(self, place: int) -> tuple[int, int] | None:
         """The text with its quotes."""
         begin, end = _quote_before(self.content, place), _quote_behind(self.content, place - 1)
-        return None if begin is None or end is None else self.content[begin : end + 1]
+        return None if begin is None or end is None else (begin, end + 1)
 
 
 def _quote_before(content: bytes, place: int) -> int | None:
@@ -201,8 +212,7 @@ def _quote_behind(content: bytes, place: int) -> int | None:
 
 
 def _is_escaped(content: bytes, place: int) -> bool:
-    """Whether there is an odd number of backslashes before it."""
-    begin = place
-    while content[begin - 1 : begin] == b"\\":
-        begin -= 1
-    return (place - begin) % 2 == 1
+    """Whether there is an odd number of backslashes before it, or a great many."""
+    run = content[max(0, place - _MOST_BACKSLASHES) : place]
+    count = len(run) - len(run.rstrip(b"\\"))
+    return count % 2 == 1 or count == _MOST_BACKSLASHES

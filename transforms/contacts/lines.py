@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from schemas.contacts import MAX_ROW
 
 Line = tuple[int, bytes | None]
-"""A line's number, and the line without its end; None is content longer than ``MAX_ROW``."""
+"""A line's number, and the line without its end; None is content of ``MAX_ROW`` bytes or more."""
 
 
 def lines_of(pieces: Iterable[bytes], first: int = 1) -> Iterator[Line]:
@@ -24,4 +24,4 @@ def lines_of(pieces: Iterable[bytes], first: int = 1) -> Iterator[Line]:
         if len(rest) > MAX_ROW:
             rest, is_long = b"", True
     if rest or is_long:
-        yield number, None if is_long else rest
+        yield number, None if is_long or len(rest) >= MAX_ROW else rest

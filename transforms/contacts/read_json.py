@@ -15,6 +15,9 @@ from transforms.contacts.lines import lines_of
 
 _LONGEST_HELD = 8 * MAX_ROW
 
+_DEEPEST = 200
+"""Arrays and objects within each other: what can be decoded depends on who calls."""
+
 _decode = msgspec.json.Decoder().decode
 
 # A whole text, or the begin of one whose end is not there yet; or what gives an array its shape.
@@ -53,9 +56,28 @@ def json_row(line: int, content: bytes, mapping: Mapping[str, str]) -> Row:
         return faulty_row(line, Reason.INVALID_ENCODING)
     except (msgspec.DecodeError, RecursionError):
         return faulty_row(line, _why_undecodable(content))
+    if len(content) > 2 * _DEEPEST and _is_too_deep(content, contact):
+        return faulty_row(line, Reason.INVALID_JSON)
     if not isinstance(contact, dict):
         return faulty_row(line, Reason.NOT_AN_OBJECT)
     return checked_row(line, contact, mapping)
+
+
+def _is_too_deep(content: bytes, value: Any) -> bool:
+    if content.count(b"[") + content.count(b"{") <= _DEEPEST:
+        return False
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        level = [inner for outer in level for inner in _inner(outer)]
+    return bool(level)
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    """The arrays and objects that one holds."""
+    if not isinstance(value, dict | list):
+        return ()
+    values = value.values() if isinstance(value, dict) else value
+    return (inner for inner in values if isinstance(inner, dict | list))
 
 
 def _why_undecodable(content: bytes) -> Reason:

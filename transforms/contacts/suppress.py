@@ -13,21 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from itertools import chain
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.contacts import ContactFormat, LineFormat, Part, Reason, Row
 from stores.objects.port import ObjectStore
+from transforms.contacts.block import NOWHERE, Places
+from transforms.contacts.check import faulty_row
 from transforms.contacts.read import read_part
 from transforms.contacts.tails import ContactTails
 from transforms.erasure.letters import leaves
 from transforms.suppress import SubjectRules, SubjectSieve
-
-Places = npt.NDArray[np.int64]
 
 SuppressedLines = Mapping[int, Places]
 """By a part's number, if there are any in it: the lines of suppressed subjects, in order."""
@@ -64,16 +64,23 @@ class ContactSieve:
         """The rows; those of suppressed subjects without their contact, and with a reason."""
         if not self.subjects.suppressed:
             return rows
-        search = self.search(_JSON, {})
+        search = LineSearch(self.subjects, self._tails, {})
         return chain.from_iterable(search.sifted(some) for some in _batches(rows))
 
     def search(self, lines: LineFormat, mapping: Mapping[str, str]) -> LineSearch:
         """Looks for them in a file whose lines are read so."""
         return LineSearch(self.subjects, ContactTails(self.subjects, lines), mapping)
 
+    @cached_property
+    def _tails(self) -> ContactTails:
+        return ContactTails(self.subjects, _JSON)
+
 
 def left_out(rows: Iterator[Row], lines: Places) -> Iterator[Row]:
-    """The rows of a file of a row a line, those of these lines without their contact."""
+    """The rows of a file of a row a line, those of these lines without their contact.
+
+    A row that is too long has none, and may be among them for what its rest looks like.
+    """
     gone = frozenset(lines.tolist())
     return (_without_contact(row) if row.line in gone and row.contact else row for row in rows)
 
@@ -85,14 +92,14 @@ class LineSearch:
     subjects: SubjectSieve
     tails: ContactTails
     mapping: Mapping[str, str]
-    _rows: list[Row] = field(default_factory=list)
+    _rows: list[Row] = field(default_factory=list, repr=False)
     _size: int = 0
     _found: list[Places] = field(default_factory=list)
 
     def found(self, parts: Sequence[Part]) -> SuppressedLines:
         """What was found in all lines of a file of these parts."""
         self._decide()
-        numbers = np.concatenate(self._found)
+        numbers = np.concatenate([NOWHERE, *self._found])
         places = np.searchsorted([part.line for part in parts], numbers, side="right") - 1
         which, begins = np.unique(places, return_index=True)
         some = np.split(numbers, begins[1:])
@@ -131,7 +138,8 @@ class LineSearch:
     def _decide(self) -> None:
         """Decide about the lines that are left."""
         lines = [self._rows[n].line for n in self._are_subjects(self._rows)]
-        self._found.append(np.array(lines, np.int64))
+        if lines:
+            self._found.append(np.array(lines, np.int64))
         self._rows, self._size = [], 0
 
     def _worth_a_look(self, block: bytes, ends: Places) -> Places:
@@ -161,7 +169,7 @@ class LineSearch:
 
 
 def _without_contact(row: Row) -> Row:
-    return Row(row.line, None, None, Reason.SUPPRESSED, digest=row.digest)
+    return faulty_row(row.line, Reason.SUPPRESSED)
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -77,7 +77,7 @@ class ContactTails:
         if self._emails is None:
             return
         ats = block.ats()
-        yield self._emails.look(block, ats[self._emails.may_be_at(block, ats)], block.before)
+        yield self._emails.look_at(block, ats)
         if self._plus_addressing:
             yield NOWHERE, block.tags()
 
@@ -85,8 +85,7 @@ class ContactTails:
         if self._others is None:
             return
         if self.lines.format is ContactFormat.CSV:
-            ends = block.ends_of_cells()
-            yield self._others.look(block, ends[self._others.may_be_at(block, ends)], block.before)
+            yield self._others.look_at(block, block.ends_of_cells())
         else:
             yield from self._others.look_at_values(block)
 
@@ -97,11 +96,20 @@ class ContactTails:
 
     def _near_among(self, block: Block, places: Places) -> Places:
         """The places in texts that are near suppressed values, or cannot be read."""
-        texts = [block.text_at(place) for place in places.tolist()]
-        is_read = np.array([text is not None for text in texts], np.bool_)
-        values = pa.array([text for text in texts if text is not None], pa.string())
+        read, texts, unread = list[int](), list[str](), list[int]()
+        end = 0
+        for place in np.unique(places).tolist():
+            if place < end:
+                continue  # within the text that was read last
+            if (found := block.text_at(place)) is None:
+                unread.append(place)
+            else:
+                text, end = found
+                texts.append(text)
+                read.append(place)
+        values = pa.array(texts, pa.string())
         near = [self.subjects.places_near(values, kind) for kind in self.subjects.kinds]
-        return np.concatenate([places[~is_read], *(places[is_read][some] for some in near)])
+        return np.concatenate([np.array(unread, np.int64), *(np.array(read)[n] for n in near)])
 
     @cached_property
     def _plus_addressing(self) -> bool:
@@ -143,7 +151,11 @@ class _Sought:
         folds = any(one.type not in KEEPS_CASE for one in some)
         return _Sought(hasher, tails, last, folds, not any(one.beyond_ascii for one in some))
 
-    def may_be_at(self, block: Block, ends: Places) -> Places:
+    def look_at(self, block: Block, ends: Places) -> Looked:
+        """As ``look``, of all texts."""
+        return self.look(block, ends[self._may_be_at(block, ends)], block.before)
+
+    def _may_be_at(self, block: Block, ends: Places) -> Places:
         """Which of some values' ends may be those of sought ones."""
         if block.has_escapes:
             return np.arange(len(ends))
@@ -152,11 +164,12 @@ class _Sought:
     def look_at_values(self, block: Block) -> Iterator[Looked]:
         """Look at all values of JSON."""
         ends, is_text = block.ends_of_values()
-        chosen = self.may_be_at(block, ends)
+        chosen = self._may_be_at(block, ends)
         ends, is_text = ends[chosen], is_text[chosen]
         yield self.look(block, ends[is_text], block.before)
         numbers, untold = block.numbers_among(ends[~is_text])
         alike, _ = self.look(block, numbers, BEFORE_NUMBER)
+        # There is no text to be read where nobody can tell: the line is.
         yield np.concatenate((alike, untold)), NOWHERE
 
     def look(self, block: Block, ends: Places, before: bytes) -> Looked:

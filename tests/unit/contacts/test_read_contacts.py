@@ -208,3 +208,13 @@ def test_the_format_is_told_by_ending_and_first_character(
     name: str, first: bytes, fmt: ContactFormat
 ) -> None:
     assert format_of(name, first) is fmt
+
+
+@pytest.mark.parametrize("name", ["c.ndjson", "c.json"])
+@pytest.mark.parametrize("depth", [199, 250, 900, 5000])
+def test_a_row_nested_too_deep_costs_itself(name: str, depth: int) -> None:
+    deep = b'{"id":"1","more":' + b"[" * depth + b"]" * depth + b"}"
+    content = deep + b"\n" + b'{"id":"2"}'
+    whole = content if name == "c.ndjson" else b"[" + content.replace(b"\n", b",") + b"]"
+    found = read_contacts(name, [whole], {})
+    assert [row.reason for row in found] == [Reason.INVALID_JSON if depth > 199 else None, None]

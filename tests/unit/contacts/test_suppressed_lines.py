@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -224,6 +225,34 @@ def test_an_email_is_found_with_any_tag(tag: str, write: Callable[[Any], str]) -
     of, without = (sieve([SubjectHasher(KEY, plus).suppressed(hers)]) for plus in (True, False))
     line = write({"id": "1", "email": f"Ana+{tag}@acme.example"}).encode()
     assert (lines_found(of, line), lines_found(without, line)) == ([1], [])
+
+
+def test_the_last_line_may_be_as_long_as_a_row_and_no_longer() -> None:
+    begin, end = HERS_LINE[:-1] + b',"more":"', b'"}'
+    lines = [begin + b"x" * (size - len(begin + end)) + end for size in (MAX_ROW - 1, MAX_ROW)]
+    assert [lines_found(ANA, line) for line in lines] == [[1], []]
+    assert [row.reason for line in lines for row in read_part(NDJSON, [line], 1, {})] == [
+        Reason.TOO_LONG, Reason.TOO_LONG,
+    ]  # fmt: skip
+
+
+def test_minus_zero_is_zero() -> None:
+    of = sieve([SubjectHasher(KEY).suppressed(Identity(KINDS[0], "0"))])
+    assert lines_found(of, b'{"id":"c","aId":-0}\n{"id":"c","aId":-10}\n') == [1]
+
+
+def test_a_text_is_read_once_however_many_of_its_places_are_unclear() -> None:
+    hers = Identity(IdentityType.EMAIL, EMAILS[0])
+    of = sieve([SubjectHasher(KEY, plus_addressing=True).suppressed(hers)])
+    lines = LineFormat(ContactFormat.CSV, ("id", "email"), ",")
+    tracemalloc.start()
+    try:
+        found = lines_found(of, b"1," + b"+" * 100_000 + b"\n2,ana+x@acme.example", lines=lines)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == [2]
+    assert peak < 30 << 20
 
 
 def test_broken_and_far_too_long_lines_spoil_no_others() -> None:
