@@ -32,7 +32,7 @@ from transforms.suppress import SubjectRules, SubjectSieve
 SuppressedLines = Mapping[int, Places]
 """By a part's number, if there are any in it: the lines of suppressed subjects, in order."""
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 19
 """Bytes looked at together: what that takes stays in the processor's cache."""
 
 _ROW = 64
@@ -109,11 +109,12 @@ class LineSearch:
         """Look through whole lines: where each ends, and the number of the first."""
         if not self.subjects.suppressed:
             return
-        begin = 0
+        whole, begin = memoryview(block), 0
         while begin < len(ends):
             at = int(ends[begin - 1]) if begin else 0
             last = max(begin + 1, int(np.searchsorted(ends, at + _BLOCK)))
-            self._look(block[at : int(ends[last - 1])], ends[begin:last] - at, first + begin)
+            lines = whole[at : int(ends[last - 1])]
+            self._look(lines, ends[begin:last] - at, first + begin)
             begin = last
 
     def sifted(self, rows: list[Row]) -> list[Row]:
@@ -124,12 +125,12 @@ class LineSearch:
         gone = {chosen[n] for n in self._are_subjects([rows[place] for place in chosen])}
         return [_without_contact(row) if n in gone else row for n, row in enumerate(rows)]
 
-    def _look(self, block: bytes, ends: Places, first: int) -> None:
+    def _look(self, block: memoryview, ends: Places, first: int) -> None:
         chosen = self._worth_a_look(block, ends).tolist()
         if not chosen:
             return
         begins = [0, *ends.tolist()]
-        lines = [(first + n, block[begins[n] : begins[n + 1]]) for n in chosen]
+        lines = [(first + n, bytes(block[begins[n] : begins[n + 1]])) for n in chosen]
         self._rows += [row for number, line in lines for row in self._read(line, number)]
         self._size += sum(_ROW + len(line) for _, line in lines)
         if self._size >= _BLOCK:
@@ -142,7 +143,7 @@ class LineSearch:
             self._found.append(np.array(lines, np.int64))
         self._rows, self._size = [], 0
 
-    def _worth_a_look(self, block: bytes, ends: Places) -> Places:
+    def _worth_a_look(self, block: bytes | memoryview, ends: Places) -> Places:
         """Which lines may be of suppressed subjects."""
         if not self.tails.tell:
             return np.arange(len(ends))

@@ -65,7 +65,7 @@ class ContactTails:
         """Whether tails of all are known: older lists have none."""
         return all(one.tails for one in self.subjects.suppressed)
 
-    def places(self, content: bytes) -> Places:
+    def places(self, content: bytes | memoryview) -> Places:
         """Places in whole lines, one at least in each line that may hold a suppressed value."""
         block = Block.of(content, self.lines)
         looked = [*self._emails_in(block), *self._others_in(block), *self._stored_in(block)]
@@ -195,7 +195,8 @@ class _Sought:
             return may_change(words, begins, self.folds)
         # What begins before these bytes may end within them.
         before = block.words_before(ends - _LONGEST_CHARACTER + 1)
-        return HIGH * (may_become_ascii(words, self.folds) | may_become_ascii(before, self.folds))
+        here, there = np.split(may_become_ascii(np.concatenate((words, before)), self.folds), 2)
+        return HIGH * (here | there)
 
     def _escaped(self, block: Block, words: Words, ends: Places) -> Places:
         """Where in these bytes there is an escape or the end of one, and it makes a difference."""

@@ -49,9 +49,9 @@ def _table(pairs: str) -> Flags:
     return found
 
 
-_BECOME_ASCII = _table("C285 C2A0 CDBE E19A E1BF E280 E281 E284 E380")
+_PAIRS = _table("C285 C2A0 CDBE E19A E1BF E280 E281 E284 E380")
 """How the characters begin of which normalising leaves nothing, or ASCII at the end."""
-_BECOME_ASCII_FOLDED = _BECOME_ASCII | _table("C39F C589 C5BF E1BA EFAC")
+_FOLDED_PAIRS = _PAIRS | _table("C39F C589 C5BF E1BA EFAC")
 
 
 def equal(words: Words, octets: np.uint64) -> Words:
@@ -118,6 +118,6 @@ def may_become_ascii(words: Words, folds: bool) -> Flags:
 
     With none the normalised value ends otherwise than one that ends with eight bytes of ASCII.
     """
-    table = _BECOME_ASCII_FOLDED if folds else _BECOME_ASCII
+    table = _FOLDED_PAIRS if folds else _PAIRS
     pairs = [table.take(((words >> shift) & _PAIR).view(np.int64)) for shift in _PAIR_SHIFTS]
     return reduce(np.bitwise_or, pairs)
