@@ -96,6 +96,8 @@ class ContactTails:
 
     def _near_among(self, block: Block, places: Places) -> Places:
         """The places in texts that are near suppressed values, or cannot be read."""
+        if not len(places):
+            return NOWHERE
         read, texts, unread = list[int](), list[str](), list[int]()
         end = 0
         for place in np.unique(places).tolist():
