@@ -58,6 +58,9 @@ _BEGIN_AFTER = 0.5
 """Seconds after which a run is recorded. Loading the store takes a quarter of a second of this
 process, which until then has a pipeline to build, and later waits for its workers."""
 
+_HELD_AT_MOST = 10.0
+"""Seconds that a run holds its record back."""
+
 _END_WITHIN = 10.0
 """Seconds that a run's end waits for its record to be written."""
 
@@ -87,6 +90,23 @@ class RunRecorder:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
+        self._is_free = threading.Event()
+        self._is_free.set()
+
+    def hold(self) -> None:
+        """Keep the record from being begun, for some seconds at most, until ``release``.
+
+        For work of this thread that gives the interpreter away at every step, and would wait for
+        the state store's loading each time.
+        """
+        self._is_free.clear()
+
+    def release(self) -> None:
+        """Let the record be begun."""
+        self._is_free.set()
+
+    def wait_for_release(self) -> None:
+        self._is_free.wait(_HELD_AT_MOST)
 
     def add(self, counts: Mapping[str, int]) -> None:
         """Add what a round did to the run's counts."""
@@ -237,12 +257,14 @@ class _Watch:
         """Have the end written, and wait for it, but not for ever."""
         self._end = end
         self._ended.set()
+        self._recorder.release()
         self._thread.join(_END_WITHIN)
         if self._thread.is_alive():
             _warn("state store too slow")
 
     def _keep(self) -> None:
         self._ended.wait(_BEGIN_AFTER)
+        self._recorder.wait_for_release()
         try:
             state = self._open_state(self._settings)
             self._begin(state)

@@ -12,7 +12,10 @@ from runners.commands import options as shared
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from schemas.contacts import EnrichmentReport
+    from runners.enrich import Planned
+    from runners.enrich_report import Display
+    from runners.runs import RunRecorder
+    from schemas.contacts import EnrichmentPlan, EnrichmentReport
     from transforms.contacts.suppress import SuppressedContacts
 
 OVER_ERROR_RATE = 3
@@ -114,9 +117,19 @@ def command(
     limit = settings.delivery.max_error_rate if max_error_rate is None else max_error_rate
     with open_runner(where) as opened, recorded_run("enrich", settings) as run:
         with shown_enrichment(Console(stderr=True)) as display:
-            done = run_enrichment(request, opened, display.progress, display.planned)
+            run.hold()  # while the file is looked through
+            planned = _when_planned(run, display)
+            done = run_enrichment(request, opened, display.progress, planned)
         run.add(_counts(done))
         _conclude(done, report, limit)
+
+
+def _when_planned(run: RunRecorder, display: Display) -> Planned:
+    def planned(plan: EnrichmentPlan) -> None:
+        run.release()
+        display.planned(plan)
+
+    return planned
 
 
 def _suppressed_by(lake: str, settings: Settings) -> SuppressedContacts:

@@ -101,6 +101,23 @@ def test_a_run_is_seen_while_it_runs(settings: Settings, state: State) -> None:
         assert only_run(state).status is RunStatus.RUNNING
 
 
+def test_a_run_may_hold_its_record_back(settings: Settings, state: State) -> None:
+    with recorded_run("enrich", settings) as run:
+        run.hold()
+        time.sleep(1.0)
+        assert state.runs.find(RunQuery(1), Reach(None)) == []
+        run.release()
+        eventually(lambda: bool(state.runs.find(RunQuery(1), Reach(None))))
+
+
+def test_a_run_that_ends_while_its_record_is_held_back_is_recorded(
+    settings: Settings, state: State
+) -> None:
+    with recorded_run("enrich", settings) as run:
+        run.hold()
+    assert only_run(state).status is RunStatus.SUCCEEDED
+
+
 def test_an_error_is_kept_by_its_code_and_message(settings: Settings, state: State) -> None:
     recorded_while_raising(settings, InputError("a.ndjson: is gone"))
     found = only_run(state)
