@@ -31,14 +31,13 @@ from transforms.envelopes import (
     open_strict,
     split_records,
 )
+from transforms.nesting import nests_deeper
 
 _TAGS = frozenset({"S", "N", "B", "BOOL", "L", "M", "SS", "NS"})
 _MISSING = re.compile(r"missing required field `([^`]+)` - at `\$(?:.*\.)?(\w+)`")
 
 DEEPEST = 128
 """Levels of nesting accepted in a document; DynamoDB itself stores at most 32."""
-
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def parse(document: bytes) -> Any:
         text = document.decode("utf-8")
     except UnicodeDecodeError:
         raise DocumentFault(ErrorCode.INVALID_UTF8) from None
-    if _depth(document) > DEEPEST:
+    if nests_deeper(document, DEEPEST):
         raise DocumentFault(ErrorCode.TOO_DEEP)
     try:
         value = json.loads(
@@ -166,18 +165,6 @@ def parse(document: bytes) -> Any:
     if "\\ud" in text or "\\uD" in text:
         _refuse_lone_surrogates(value)
     return value
-
-
-def _depth(document: bytes) -> int:
-    depth = deepest = 0
-    for token in _TOKEN.finditer(document):
-        first = document[token.start()]
-        if first in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif first in b"]}":
-            depth -= 1
-    return deepest
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

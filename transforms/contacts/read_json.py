@@ -12,6 +12,7 @@ from schemas.contacts import MAX_ROW, Reason, Row
 from schemas.errors import InputError
 from transforms.contacts.check import checked_row, faulty_row
 from transforms.contacts.lines import lines_of
+from transforms.nesting import nests_deeper
 
 _LONGEST_HELD = 8 * MAX_ROW
 
@@ -56,28 +57,11 @@ def json_row(line: int, content: bytes, mapping: Mapping[str, str]) -> Row:
         return faulty_row(line, Reason.INVALID_ENCODING)
     except (msgspec.DecodeError, RecursionError):
         return faulty_row(line, _why_undecodable(content))
-    if len(content) > 2 * _DEEPEST and _is_too_deep(content, contact):
+    if len(content) > 2 * _DEEPEST and nests_deeper(content, _DEEPEST):
         return faulty_row(line, Reason.INVALID_JSON)
     if not isinstance(contact, dict):
         return faulty_row(line, Reason.NOT_AN_OBJECT)
     return checked_row(line, contact, mapping)
-
-
-def _is_too_deep(content: bytes, value: Any) -> bool:
-    if content.count(b"[") + content.count(b"{") <= _DEEPEST:
-        return False
-    level = [value]
-    for _ in range(_DEEPEST + 1):
-        level = [inner for outer in level for inner in _inner(outer)]
-    return bool(level)
-
-
-def _inner(value: Any) -> Iterable[Any]:
-    """The arrays and objects that one holds."""
-    if not isinstance(value, dict | list):
-        return ()
-    values = value.values() if isinstance(value, dict) else value
-    return (inner for inner in values if isinstance(inner, dict | list))
 
 
 def _why_undecodable(content: bytes) -> Reason:

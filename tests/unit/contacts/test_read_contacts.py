@@ -211,7 +211,7 @@ def test_the_format_is_told_by_ending_and_first_character(
 
 
 @pytest.mark.parametrize("name", ["c.ndjson", "c.json"])
-@pytest.mark.parametrize("depth", [199, 250, 900, 5000])
+@pytest.mark.parametrize("depth", [199, 200, 250, 900, 5000])
 def test_a_row_nested_too_deep_costs_itself(name: str, depth: int) -> None:
     deep = b'{"id":"1","more":' + b"[" * depth + b"]" * depth + b"}"
     content = deep + b"\n" + b'{"id":"2"}'
