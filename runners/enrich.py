@@ -195,16 +195,7 @@ def _new_plan(
     """A new plan; of a file that cannot be read to its end, no row is kept."""
     area.clear()
     planned = _plan_of_lines(request, found, identity, sieve)
-    if planned is None:
-        try:
-            rows = _rows(request, found)
-            rows = rows if sieve is None else sieve.sift(rows)
-            plan = set_aside(identity, rows, request.mapping, request.batch_size, area)
-        except LetheError:
-            area.clear()
-            raise
-        planned = plan, {}
-    plan, suppressed = planned
+    plan, suppressed = planned or (_plan_aside(request, area, found, identity, sieve), {})
     plan = replace(plan, suppresses=sieve is not None)
     area.write_plan(plan)
     return plan, suppressed
@@ -228,6 +219,23 @@ def _plan_of_lines(
     with suppress(NotByLines):
         return _looked_through(request, identity, lines, sieve)
     return None
+
+
+def _plan_aside(
+    request: EnrichmentRequest,
+    area: WorkArea,
+    found: FoundFile,
+    identity: InputIdentity,
+    sieve: ContactSieve | None,
+) -> EnrichmentPlan:
+    """The plan of any other file, whose rows are set aside without those who are left out."""
+    rows = _rows(request, found)
+    try:
+        sifted = rows if sieve is None else sieve.sift(rows)
+        return set_aside(identity, sifted, request.mapping, request.batch_size, area)
+    except LetheError:
+        area.clear()
+        raise
 
 
 def _looked_through(
