@@ -49,7 +49,7 @@ _STORED_LENGTH = len(_STORED) + 64
 _STORED_WORDS = [np.frombuffer(_STORED[at : at + 4], "<u4")[0] for at in range(4)]
 """Wherever the prefix stands, one of them does at a multiple of four bytes."""
 
-_AT_ONCE = 1 << 15
+_AT_ONCE = 1 << 17
 """Bytes of which flags are made at once."""
 
 _LOWEST = np.array([0] + [(n & -n).bit_length() - 1 for n in range(1, 256)], np.int64)
@@ -103,10 +103,9 @@ class Block:
     def stored(self) -> Places:
         """Where what may be stored in place of a value ends."""
         words = np.frombuffer(self.content, "<u4", len(self.content) // 4)
-        is_part = [words == part for part in _STORED_WORDS]
-        if not any(part.any() for part in is_part):
+        if not any((words == part).any() for part in _STORED_WORDS):
             return NOWHERE
-        begins = [4 * np.flatnonzero(part) - at for at, part in enumerate(is_part)]
+        begins = [4 * np.flatnonzero(words == part) - n for n, part in enumerate(_STORED_WORDS)]
         ends = np.concatenate(begins) + _STORED_LENGTH
         return ends[ends < len(self.content) - len(_BEHIND)]
 
@@ -160,7 +159,7 @@ class Block:
     def _where(self, is_one: Callable[[Octets], Flags]) -> Places:
         """The places of some bytes, in any order."""
         # Eight flags become a byte, since to look for those that are set is what takes the time;
-        # and as many are made at once as stay in the processor's nearest cache.
+        # and as many are made at once as stay in the processor's caches.
         parts = (self.data[at : at + _AT_ONCE] for at in range(0, len(self.data), _AT_ONCE))
         packed = np.concatenate([np.packbits(is_one(part), bitorder="little") for part in parts])
         octets = np.flatnonzero(packed != 0)
