@@ -26,6 +26,9 @@ JAVA_OPENS = tuple(
 )  # fmt: skip
 """What Flink and Spark reach for in Java, closed to them since Java 16."""
 
+_SHORT_LIVED = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""A job server works for one job, and mostly loads classes: to optimise them does not pay."""
+
 
 @contextmanager
 def started(
@@ -74,7 +77,7 @@ def job_server_command(
     if kind.name == "spark":
         path.append(f"{engine.jars}/*")
     return [
-        "java", "-Xmx1g", *JAVA_OPENS, *properties, "-cp", ":".join(path), kind.main,
+        "java", "-Xmx1g", *_SHORT_LIVED, *JAVA_OPENS, *properties, "-cp", ":".join(path), kind.main,
         "--job-port", str(port), "--artifact-port", "0", "--expansion-port", "-1",
         "--artifacts-dir", folder, *arguments,
     ]  # fmt: skip
