@@ -32,7 +32,8 @@ from bench.kinesis import RECORDS, endpoint
 from bench.report import document
 from stores.log import Commit, DeliveryLog
 from stores.objects import LocalObjectStore
-from tests.engines.clusters import FlinkProcesses, flink_cluster, wait_until
+from tests.engines.clusters import FlinkProcesses, flink_cluster
+from tests.waiting import wait_until
 
 SHARDS = 16
 PATIENCE = 600.0
@@ -108,9 +109,9 @@ def deliver(
     shutil.rmtree(lake, ignore_errors=True)
     log = DeliveryLog(LocalObjectStore(lake))
     with _launcher(cluster, url, lake, width):
-        began = wait_until(lambda: _running_since(cluster), PATIENCE, "a job")
+        began = wait_until(lambda: _running_since(cluster), "a job", PATIENCE)
         recovery = _kill(cluster, log, count) if kill else None
-        wait_until(lambda: _delivered(log) >= count, PATIENCE, "all records")
+        wait_until(lambda: _delivered(log) >= count, "all records", PATIENCE)
         ended = [commit for commit in log.commits() if commit.files][-1].committed_at.timestamp()
     found = Outcome(width, _delivered(log), ended - began, recovery)
     print(f"parallelism {width}: {found}", file=sys.stderr)
@@ -144,13 +145,13 @@ def _delivered(log: DeliveryLog) -> int:
 
 def _kill(cluster: FlinkProcesses, log: DeliveryLog, count: int) -> float:
     """Seconds from the death of the job's task manager, half way, to the next commit."""
-    wait_until(lambda: _delivered(log) > count / 4, PATIENCE, "a quarter of the records")
+    wait_until(lambda: _delivered(log) > count / 4, "a quarter of the records", PATIENCE)
     (job,) = [job["jid"] for job in cluster.rest.get("/jobs/overview")["jobs"]
               if job["state"] == "RUNNING"]  # fmt: skip
     cluster.kill_task_manager_of(job)
     died = time.time()
     cluster.start_task_manager()
-    commit = wait_until(lambda: _commit_after(log, died), PATIENCE, "a commit")
+    commit = wait_until(lambda: _commit_after(log, died), "a commit", PATIENCE)
     return commit.committed_at.timestamp() - died
 
 

@@ -21,10 +21,11 @@ from pathlib import Path
 import boto3
 import pytest
 
+from tests.waiting import PATIENCE
+
 MINISTACK = "ministack==1.5.33"
 ACCESS_KEY = SECRET_KEY = "testing"
 REGION = "us-east-1"
-_START_SECONDS = 60
 
 _MOTO_ONE_AT_A_TIME = """
 import sys
@@ -129,7 +130,7 @@ def _running(command: list[str], settings: dict[str, str], url: str, health: str
 
 
 def _await_answer(process: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(urllib.error.URLError, ConnectionError):
             urllib.request.urlopen(url, timeout=2).close()

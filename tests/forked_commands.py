@@ -5,7 +5,7 @@ own loads it once, and forks one for every command; what is forked becomes what 
 would have started: with its own arguments, variables, folder, output and end.
 
     process = fork_command(["deliver", ...], env)    # in place of subprocess.Popen
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
 
 It is for commands that are waited for; those that get signals are started as by their users.
 
@@ -33,6 +33,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[1]
 
 _LOADED = [
@@ -43,7 +45,6 @@ _LOADED = [
     *("numpy.ma", "rich.console", "rich.table"),
 ]
 _LARGEST_ORDER = 1 << 17
-_WITHIN = 60.0
 """Seconds in which a command is forked, and its end is told once it writes no more."""
 
 
@@ -100,7 +101,7 @@ def fork_command(arguments: Sequence[object], env: Mapping[str, str]) -> ForkedC
         report.close()
         os.close(out_end)
         os.close(err_end)
-    ours.settimeout(_WITHIN)
+    ours.settimeout(PATIENCE)
     pid = int(ours.recv(16))
     return ForkedCommand(pid, os.fdopen(out), os.fdopen(err), _report=ours)
 

@@ -19,9 +19,10 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[1]
 
-_STARTS_WITHIN = 60.0
 _ENDS_WITHIN = 40.0
 
 
@@ -150,7 +151,7 @@ def _url(process: subprocess.Popen[str], log: Path) -> str:
 
 
 def _wait_until_ready(service: Service) -> None:
-    until = time.monotonic() + _STARTS_WITHIN
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         assert service.process.poll() is None, service.logged()
         try:

@@ -12,10 +12,10 @@ from random import Random
 from typing import Any
 
 from tests.service_process import Answer, Service
+from tests.waiting import PATIENCE
 
 PATH = "/v1/dsr"
 AGAIN = {429, 502, 503, 504}
-PATIENCE = 90.0
 LINGERS = 1.0
 
 

@@ -26,6 +26,7 @@ from runners.generate.output import write_file
 from stores.log import Commit, DeliveryLog
 from stores.objects import LocalObjectStore, ObjectStore
 from tests.forked_commands import fork_command
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -82,7 +83,7 @@ def _state_folder() -> Path:
 
 def outcome(process: Any, report: Path | None = None) -> Outcome:
     """Wait for the command's end. Whatever happened, it shows no traceback and no address."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in out + err, err
     assert "@" not in out + err, "an address was shown"
     found = json.loads(report.read_text()) if report is not None and report.exists() else {}

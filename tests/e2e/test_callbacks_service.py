@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.mock_processor import DOMAIN, RunningProcessor, running_processor
 from tests.service_process import Service, running_service
-
-_WITHIN = 30.0
+from tests.waiting import wait_until
 
 
 def free_port() -> int:
@@ -43,13 +41,6 @@ def service_beside(processor: RunningProcessor, folder: Path) -> Iterator[Servic
         yield service
 
 
-def until(found: Callable[[], bool]) -> None:
-    end = time.monotonic() + _WITHIN
-    while not found():
-        assert time.monotonic() < end, "it did not come to that in time"
-        time.sleep(0.05)
-
-
 def test_request_is_followed_by_signed_callbacks_and_no_others(tmp_path: Path) -> None:
     with running_processor(step=None) as processor, service_beside(processor, tmp_path) as service:
         token = service.token("privacy")
@@ -59,12 +50,12 @@ def test_request_is_followed_by_signed_callbacks_and_no_others(tmp_path: Path) -
         def status() -> str:
             return str(service.get(f"/v1/dsr/{request_id}", token=token).json["status"])
 
-        until(lambda: status() == "submitted")
+        wait_until(lambda: status() == "submitted")
         processor.set(signing="wrong")
         processor.advance()
-        until(lambda: '"check": "signature"' in service.logged())
+        wait_until(lambda: '"check": "signature"' in service.logged())
         assert status() == "submitted"
         processor.set(signing="good", repeats=3, shuffled=True, odd_times=True, sparse=True)
         processor.advance()
-        until(lambda: status() == "completed")
+        wait_until(lambda: status() == "completed")
         assert "ana@example.com" not in service.logged()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from tests.e2e.harness import (
 )
 from tests.emulators import ACCESS_KEY, SECRET_KEY, moto_url
 from tests.faults import FaultProxy, Refuse
+from tests.waiting import wait_until
 
 __all__ = ["moto_url"]  # a fixture: pytest finds it here
 
@@ -303,10 +303,10 @@ def test_every_picks_up_a_new_file_and_sigterm_ends_it_with_status_0(
         "1s",
         start_new_session=True,
     )
-    wait_for(lambda: len(Lake.at(lake).changes()) == 7)
+    wait_until(lambda: len(Lake.at(lake).changes()) == 7)
     (folder / "2.ndjson").write_bytes(b"".join(LINES[7:]))
     (folder / "3.ndjson").write_bytes(b"")
-    wait_for(lambda: len(Lake.at(lake).changes()) == 10)
+    wait_until(lambda: len(Lake.at(lake).changes()) == 10)
     os.killpg(process.pid, signal.SIGTERM)
     assert outcome(process).status == 0
     assert Lake.at(lake).leftovers() == []
@@ -315,9 +315,9 @@ def test_every_picks_up_a_new_file_and_sigterm_ends_it_with_status_0(
 def test_rounds_wait_for_an_input_that_has_not_come_yet(lake: Path, tmp_path: Path) -> None:
     file = tmp_path / "comes-later.ndjson"
     process = start("deliver", file, "--lake", lake, "--workers", 1, "--every", "1s")
-    wait_for((lake / "_lethe").exists)
+    wait_until((lake / "_lethe").exists)
     file.write_bytes(b"".join(LINES))
-    wait_for(lambda: len(Lake.at(lake).changes()) == 10)
+    wait_until(lambda: len(Lake.at(lake).changes()) == 10)
     process.send_signal(signal.SIGTERM)
     done = outcome(process)
     assert (done.status, '"code": "input_missing"' in done.err) == (0, True)
@@ -329,17 +329,10 @@ def test_sigterm_to_all_processes_in_the_middle_of_a_round_lets_the_round_end(
     paths = [generated(tmp_path / f"{n}.ndjson", 20_000, seed=n) for n in (1, 2)]
     arguments = ("deliver", *paths, "--lake", lake, "--workers", 2, "--every", "1h")
     process = start(*arguments, start_new_session=True)
-    wait_for(lambda: len(workers_of(process.pid)) == 2)
+    wait_until(lambda: len(workers_of(process.pid)) == 2)
     os.killpg(process.pid, signal.SIGTERM)
     assert outcome(process).status == 0
     assert (len(Lake.at(lake).changes()), Lake.at(lake).leftovers()) == (40_000, [])
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def refused(*arguments: object, status: int, said: str, **more: Any) -> None:
@@ -499,7 +492,7 @@ def test_a_worker_that_is_killed_ends_the_run_and_the_next_is_clean(
 ) -> None:
     paths = [generated(tmp_path / f"{n}.ndjson", 20_000, seed=n) for n in (1, 2)]
     process = start("deliver", *paths, "--lake", lake, "--workers", 2)
-    wait_for(lambda: len(workers_of(process.pid)) == 2)
+    wait_until(lambda: len(workers_of(process.pid)) == 2)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     done = outcome(process)
     assert (done.status, "a worker process ended by signal 9" in done.err) == (1, True)
@@ -510,7 +503,7 @@ def test_a_worker_that_is_killed_ends_the_run_and_the_next_is_clean(
 def test_the_forking_process_being_killed_ends_the_run(lake: Path, tmp_path: Path) -> None:
     paths = [generated(tmp_path / f"{n}.ndjson", 20_000, seed=n) for n in (1, 2)]
     process = start("deliver", *paths, "--lake", lake, "--workers", 2)
-    wait_for(lambda: len(workers_of(process.pid)) == 2)
+    wait_until(lambda: len(workers_of(process.pid)) == 2)
     os.kill(children(process.pid)[0], signal.SIGKILL)
     done = outcome(process)
     assert (done.status, "a worker process ended by signal 9" in done.err) == (1, True)
@@ -540,7 +533,7 @@ def test_an_interrupt_is_said_and_leaves_nothing(
 ) -> None:
     paths = [generated(tmp_path / f"{n}.ndjson", 20_000, seed=n) for n in (1, 2)]
     process = start("deliver", *paths, "--lake", lake, "--workers", workers, start_new_session=True)
-    wait_for((lake / "_lethe" / "work").exists)
+    wait_until((lake / "_lethe" / "work").exists)
     os.killpg(process.pid, signal.SIGINT)
     done = outcome(process)
     assert (done.status, "interrupted" in done.err) == (130, True)

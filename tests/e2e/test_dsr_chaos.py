@@ -41,6 +41,7 @@ from tests.faults import FaultProxy
 from tests.integration.state.conftest import empty_database, postgres_url
 from tests.mock_processor import DOMAIN, RunningProcessor, running_processor
 from tests.service_process import Service, running_service
+from tests.waiting import PATIENCE
 
 __all__ = ["postgres_url"]  # a fixture: pytest finds it here
 
@@ -50,7 +51,7 @@ SEED = 20261121
 GOES_ON = 5.0 + COUNT / 100
 """Seconds of misfortune after the last client has gone."""
 
-SETTLES_WITHIN = 90.0 + COUNT / 10
+SETTLES_WITHIN = PATIENCE + COUNT / 10
 EVERYWHERE = Reach(None)
 
 

@@ -24,6 +24,7 @@ from tests.e2e.harness import lethe
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, moto_url
 from tests.mock_api import Mock, running_mock
 from tests.service_process import Service, running_service
+from tests.waiting import PATIENCE, wait_until
 
 __all__ = ["moto_url"]
 
@@ -95,7 +96,7 @@ def status(service: Service, token: str, job: str) -> dict[str, Any]:
 def wait_for(
     service: Service, token: str, job: str, reached: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE
     while not reached(now := status(service, token, job)):
         assert time.monotonic() < until, now
         time.sleep(0.05)
@@ -213,13 +214,6 @@ def test_a_deleted_request_ends_and_is_not_there(lasting: Service, token: str, m
     assert lasting.ask("DELETE", f"/v1/enrichment/{job}", token=token).status == 204
     assert lasting.get(f"/v1/enrichment/{job}", token=token).status == 404
     wait_until(lambda: not processes(lasting))
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not reached():
-        assert time.monotonic() < until
-        time.sleep(0.1)
 
 
 def test_an_api_that_is_down_is_waited_for(lasting: Service, token: str, mock: Mock) -> None:

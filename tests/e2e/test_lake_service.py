@@ -6,9 +6,8 @@ import json
 import os
 import signal
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,8 +19,8 @@ from dsr.signing import OPENDSR, check_signature
 from tests.e2e.harness import SCRUB_KEY, deliver, generated
 from tests.pki import Pki
 from tests.service_process import Service, running_service
+from tests.waiting import wait_until
 
-WITHIN = 90.0
 DOMAIN = "opendsr.lethe.example"
 SIGNER = Pki().signer(DOMAIN)
 
@@ -96,15 +95,6 @@ def service(folder: Path, lake: Path) -> Iterator[Service]:
         yield running
 
 
-def wait_for(look: Callable[[], Any]) -> Any:
-    until = time.monotonic() + WITHIN
-    while time.monotonic() < until:
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not happen")
-
-
 def request_of(service: Service, token: str, request_id: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = service.get(f"/v1/dsr/{request_id}", token=token).json
     return found
@@ -137,9 +127,9 @@ def test_erasure_whose_process_is_killed_is_gone_on_with_and_certified(
     request_id = service.post("/v1/dsr", {"type": "gdpr_delete", "email": gone}, token=token).json[
         "id"
     ]
-    wait_for(lambda: request_of(service, token, request_id)["lake"]["state"] == "running")
-    os.kill(wait_for(lambda: job_process(folder, service)), signal.SIGKILL)
-    wait_for(lambda: request_of(service, token, request_id)["status"] == "completed")
+    wait_until(lambda: request_of(service, token, request_id)["lake"]["state"] == "running")
+    os.kill(wait_until(lambda: job_process(folder, service)), signal.SIGKILL)
+    wait_until(lambda: request_of(service, token, request_id)["status"] == "completed")
     shown = request_of(service, token, request_id)["lake"]
     after = emails_in(lake)
     assert gone not in after
@@ -169,7 +159,7 @@ def test_controller_has_a_subject_forgotten_and_is_told_signed(
         "status_callback_urls": [callback_url],
     }
     assert service.post("/opendsr/v3/requests", body, headers=headers).status == 201
-    wait_for(lambda: "completed" in Controller.told)
+    wait_until(lambda: "completed" in Controller.told)
     assert gone not in emails_in(lake)
     assert Controller.told[-1] == "completed"
     shown = service.get(f"/opendsr/v3/requests/{body['subject_request_id']}", headers=headers)

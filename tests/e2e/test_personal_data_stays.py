@@ -12,7 +12,6 @@ import json
 import socket
 import stat
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ import pytest
 
 from tests.e2e.websocket_clients import talking
 from tests.service_process import Answer, Service, running_service
+from tests.waiting import wait_until
 
 EMAIL = "canary.ana@leak.example"
 PHONE = "+4915199887766"
@@ -34,7 +34,6 @@ NAME = "Zyxwvut Canary-Leak"
 MARKS = tuple(mark.lower().encode() for mark in ("canary", "leak.example", PHONE[1:], CARD, NUMBER))
 
 PATH = "/v1/enrichment"
-WITHIN = 60.0
 
 
 def contact(number: int, mode: str, **more: Any) -> dict[str, Any]:
@@ -236,13 +235,12 @@ def raw(service: Service, content: bytes) -> None:
 
 
 def wait_for_end(scene: Scene, token: str, job: str) -> dict[str, Any]:
-    until = time.monotonic() + WITHIN
-    while time.monotonic() < until:
+
+    def ended() -> dict[str, Any] | None:
         now = dict(scene.service.get(f"{PATH}/{job}", token=token).json)
-        if now["status"] in {"completed", "failed", "cancelled"}:
-            return now
-        time.sleep(0.05)
-    raise AssertionError("the job does not end")
+        return now if now["status"] in {"completed", "failed", "cancelled"} else None
+
+    return wait_until(ended, "the job's end") or {}
 
 
 @contextmanager

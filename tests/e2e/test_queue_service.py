@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import json
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from tests.mock_processor import RunningProcessor, running_processor
 from tests.service_process import Service, running_service
+from tests.waiting import wait_until
 
 Heard = list[tuple[Mapping[str, str], bytes]]
 
@@ -60,11 +60,12 @@ def submitted(service: Service, token: str) -> str:
 
 def wait_for(what: str, heard: Heard) -> list[str]:
     """The statuses that were told, as soon as this one was."""
-    until, statuses = time.monotonic() + 30, list[str]()
-    while what not in statuses and time.monotonic() < until:
-        time.sleep(0.05)
+
+    def told() -> list[str]:
         statuses = [json.loads(body)["data"]["status"] for _, body in list(heard)]
-    return statuses
+        return statuses if what in statuses else []
+
+    return wait_until(told, what)
 
 
 def is_signed(key: str, headers: Mapping[str, str], body: bytes) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.mock_api import running_mock
 from tests.service_process import Service, running_service
+from tests.waiting import wait_until
 
 PATH = "/v1/enrichment"
 KEY = {"Idempotency-Key": "7c2f9a34-5d0e-4b8a-9a54-0c1f6f3c2d11"}
@@ -94,9 +95,9 @@ def test_log_holds_no_credential_and_no_contact(service: Service, token: str) ->
 
 def wait_until_done(service: Service, token: str, request_id: str) -> None:
     """So that no process is left when the service ends."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if service.get(f"{PATH}/{request_id}", token=token).json["status"] == "completed":
-            return
-        time.sleep(0.1)
-    raise AssertionError("the job does not end")
+
+    def is_done() -> bool:
+        status = service.get(f"{PATH}/{request_id}", token=token).json["status"]
+        return bool(status == "completed")
+
+    wait_until(is_done, "the job's end")

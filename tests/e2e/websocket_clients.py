@@ -20,8 +20,7 @@ from schemas.jobs import Job, JobStatus
 from schemas.runs import RunRecord, RunStatus
 from stores.state.service_port import Stores
 from tests.service_process import Service
-
-WITHIN = 15.0
+from tests.waiting import PATIENCE
 
 
 @dataclass
@@ -34,7 +33,7 @@ class Talker:
         self.socket.send(json.dumps({"type": kind, "data": data}))
 
     def hear(self) -> Any:
-        return json.loads(self.socket.recv(WITHIN))
+        return json.loads(self.socket.recv(PATIENCE))
 
     def ask(self, kind: str, **data: Any) -> Any:
         self.say(kind, **data)
@@ -54,7 +53,7 @@ class Talker:
         """The code of the close that comes, after whatever else comes before."""
         try:
             while True:
-                self.socket.recv(WITHIN)
+                self.socket.recv(PATIENCE)
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd else None
 

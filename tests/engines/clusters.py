@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,14 @@ from runners.engines.flink_rest import FlinkRest
 from runners.engines.install import Engine, engine_folder, install
 from runners.engines.local import JAVA_OPENS, started_pool
 from runners.engines.processes import free_ports, start_tied, stop, wait_for_port
+from tests.waiting import PATIENCE, wait_until
 
 NEEDS = {"prism": "go", "flink": "java", "spark": "java"}
-READY_SECONDS = 60.0
 SLOTS = 2
 """Of a task manager."""
 
-_JAVA = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *JAVA_OPENS]
+_QUICK_START = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+_JAVA = ["java", *_QUICK_START, *JAVA_OPENS]
 
 
 def engine(name: str) -> Engine:
@@ -37,16 +37,6 @@ def engine(name: str) -> Engine:
         pytest.skip(f"{name} needs {NEEDS[name]!r} in PATH")
     settings = load_settings().engines
     return install(name, engine_folder(settings), settings, lambda _: None)
-
-
-def wait_until(true: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Wait for something to become true; its value."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := true():
-            return value
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 class FlinkProcesses:
@@ -74,7 +64,7 @@ class FlinkProcesses:
         """Start it, at the same ports if it died; task managers come back to it."""
         main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
         self.job_manager = self._start("job-manager", main, "-Xmx400m")
-        assert wait_for_port(self.job_manager, self._port, READY_SECONDS)
+        assert wait_for_port(self.job_manager, self._port, PATIENCE)
 
     def start_task_manager(self) -> subprocess.Popen[bytes]:
         """Start one more; it registers by itself."""
@@ -85,11 +75,11 @@ class FlinkProcesses:
 
     def wait_for_task_managers(self, count: int) -> None:
         """Wait until that many are registered."""
-        wait_until(lambda: len(self._registered()) >= count, READY_SECONDS, "task managers")
+        wait_until(lambda: len(self._registered()) >= count, "task managers")
 
     def wait_for_free_slots(self) -> None:
         """Wait until no task manager runs anything any more, for a dead job manager either."""
-        wait_until(self._is_free, READY_SECONDS, "free slots")
+        wait_until(self._is_free, "free slots")
 
     def _is_free(self) -> bool:
         found = self._registered()
@@ -111,7 +101,7 @@ class FlinkProcesses:
 
     def wait_for_checkpoint(self, job_id: str) -> None:
         """Wait until the job has one to go on from: its output may be ahead of the first."""
-        wait_until(lambda: any(self._checkpoints(job_id)), READY_SECONDS, "a checkpoint")
+        wait_until(lambda: any(self._checkpoints(job_id)), "a checkpoint")
 
     def newest_checkpoint(self, job_id: str) -> str:
         """Of a job whose job manager is dead: before, Flink may replace it by a newer one."""
@@ -222,6 +212,7 @@ def spark_cluster(folder: Path, executors_start: bool = True) -> Iterator[str]:
     url = f"spark://127.0.0.1:{master}"
     # Spark's own start script would find this out.
     env = {"SPARK_HOME": str(engine("spark").folder), "SPARK_SCALA_VERSION": "2.12"}
+    env["JDK_JAVA_OPTIONS"] = " ".join(_QUICK_START)  # of the executors, too
     if not executors_start:
         env["JAVA_HOME"] = str(folder / "nowhere")
 
@@ -234,10 +225,10 @@ def spark_cluster(folder: Path, executors_start: bool = True) -> Iterator[str]:
         here = ["--host", "127.0.0.1", "--webui-port"]
         one = start("master", "master.Master", [*here, str(others[0]), "--port", str(master)])
         stack.callback(stop, one)
-        assert wait_for_port(one, master, READY_SECONDS)
+        assert wait_for_port(one, master, PATIENCE)
         size = ["--cores", "2", "--memory", "1g", "--work-dir", str(folder), "--port"]
         arguments = [*here, str(others[1]), *size, str(others[2]), url]
         two = start("worker", "worker.Worker", arguments)
         stack.callback(stop, two)
-        assert wait_for_port(two, others[2], READY_SECONDS)
+        assert wait_for_port(two, others[2], PATIENCE)
         yield url

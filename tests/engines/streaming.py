@@ -21,8 +21,8 @@ from runners.engines.local import modules, own_command
 from runners.engines.processes import free_ports, start_tied, stop, wait_for_port
 from runners.generate import changes
 from tests.e2e.harness import Lake, outcome, start
-from tests.engines.clusters import wait_until
 from tests.integration.streams.emulated import Emulated
+from tests.waiting import PATIENCE, wait_until
 
 RATE = 40
 """Records that a producer writes a second."""
@@ -101,16 +101,16 @@ class Visible:
             found = pq.read_table(file, columns=["change_id"])["change_id"].to_pylist()
             self.since.update(dict.fromkeys(found, time.time()))
 
-    def wait_for(self, ids: set[str], seconds: float) -> None:
+    def wait_for(self, ids: set[str]) -> None:
         """Wait until all of these are there."""
 
         def are_there() -> bool:
             self.look()
             return ids <= self.since.keys()
 
-        wait_until(are_there, seconds, f"{len(ids)} rows")
+        wait_until(are_there, f"{len(ids)} rows")
 
-    def wait_for_news(self, producer: Producer, seconds: float) -> None:
+    def wait_for_news(self, producer: Producer) -> None:
         """Wait until something is there that was put after this was called."""
         before = set(producer.put_at)
 
@@ -118,7 +118,7 @@ class Visible:
             self.look()
             return not self.since.keys() <= before
 
-        wait_until(is_there, seconds, "rows that were put just now")
+        wait_until(is_there, "rows that were put just now")
 
 
 class Launcher:
@@ -174,7 +174,7 @@ class WorkerPool:
 
     def start(self) -> None:
         self._process = start_tied(own_command(self._port), env=modules())
-        assert wait_for_port(self._process, self._port, 60)
+        assert wait_for_port(self._process, self._port, PATIENCE)
 
     def kill(self) -> None:
         """SIGKILL; its workers die with it."""
@@ -197,11 +197,11 @@ def survives(
     visible = Visible(lake)
     with delivering(stream, lake, options) as launcher:
         with Producer(stream) as producer:
-            visible.wait_for_news(producer, 90)
+            visible.wait_for_news(producer)
             for fault in faults:
                 launcher = fault(launcher) or launcher  # noqa: PLW2901
-                visible.wait_for_news(producer, 120)
-        visible.wait_for(set(producer.put_at), 60)
+                visible.wait_for_news(producer)
+        visible.wait_for(set(producer.put_at))
         launcher.end()
     assert_each_once(lake, producer)
 

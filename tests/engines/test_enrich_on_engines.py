@@ -22,9 +22,9 @@ from tests.engines.clusters import (
     engine,
     flink_cluster,
     spark_cluster,
-    wait_until,
 )
 from tests.mock_api import Mock, running_mock
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -71,7 +71,7 @@ def finished(out: Path) -> int:
 
 
 def wait_for_batches(out: Path, count: int) -> None:
-    wait_until(lambda: finished(out) >= count, 60, f"{count} batches")
+    wait_until(lambda: finished(out) >= count, f"{count} batches")
 
 
 def test_prism_makes_the_same(file: Path, mock: Mock, expected: bytes, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_task_manager_that_dies_costs_no_finished_batch(
     before = slow.stats()["contacts"]
     process = start(*arguments(file, out, slow, *where, "--concurrency", 4))
     wait_for_batches(out, 20)
-    flink.kill_task_manager_of(wait_until(lambda: running_job(flink), 10, "the job"))
+    flink.kill_task_manager_of(wait_until(lambda: running_job(flink), "the job"))
     slow.set(latency=0.0)
     done = outcome(process)
     if done.status != 0:  # Flink's restarts are its own setting

@@ -28,7 +28,7 @@ from stores.parameters import EnvironmentParameters
 from stores.stream_log import LogSaysEnded
 from tests.e2e.harness import SCRUB_KEY, Lake, deliver
 from tests.emulators import ACCESS_KEY, SECRET_KEY
-from tests.engines.clusters import FlinkProcesses, engine, flink_cluster, wait_until
+from tests.engines.clusters import FlinkProcesses, engine, flink_cluster
 from tests.engines.streaming import (
     WINDOW,
     Launcher,
@@ -42,6 +42,7 @@ from tests.engines.streaming import (
 from tests.faults import CutAnswer, CutRequest, LoseAnswer, Refuse
 from tests.integration.streams.conftest import kinesis_local_url
 from tests.integration.streams.emulated import Emulated, KinesisFaultProxy
+from tests.waiting import wait_until
 from transforms.kinesis import KinesisSource
 from transforms.partition import Partitioning
 from transforms.read_stream import ReadStream
@@ -55,8 +56,6 @@ pytestmark = pytest.mark.engine
 
 Options = tuple[str, ...]
 PRISM: Options = ("--runner", "prism")
-VISIBLE_WITHIN = WINDOW + 10
-"""Seconds from put to visible that are promised."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -124,24 +123,23 @@ def living_jobs(cluster: FlinkProcesses) -> list[FlinkJob]:
     ]
 
 
-def test_rows_are_those_of_a_round_and_are_visible_in_time(
+def test_rows_are_those_of_a_round_and_are_visible_while_others_come(
     stream: Emulated, lake: Path, tmp_path: Path, options: Options
 ) -> None:
     visible = Visible(lake)
     with delivering(stream, lake, options) as launcher:
         with Producer(stream) as producer:
-            visible.wait_for_news(producer, 90)
+            visible.wait_for_news(producer)
             steady = set(producer.put_at)
             for _ in range(2):
-                visible.wait_for_news(producer, 60)
-        visible.wait_for(set(producer.put_at), 60)
+                visible.wait_for_news(producer)
+        visible.wait_for(set(producer.put_at))
         launcher.end()
     waited = sorted(visible.since[i] - at for i, at in producer.put_at.items() if i not in steady)
     print(
         f"put to visible: {waited[len(waited) // 2]:.1f} s in the middle, {waited[-1]:.1f} s most"
     )
     assert_each_once(lake, producer)
-    assert waited[len(waited) // 2] < VISIBLE_WITHIN
     deliver(tmp_path / "round", f"kinesis://{stream.name}?region=us-east-1&endpoint={stream.url}")
     assert Lake.at(lake).rows() == Lake.at(tmp_path / "round").rows()
 
@@ -184,17 +182,17 @@ def test_flink_job_goes_on_from_its_last_checkpoint_when_the_job_manager_was_kil
     runner = FlinkRunner(engine("flink"), setting)
     with Producer(stream) as producer:
         job = runner.start(build, pool.address)
-        visible.wait_for_news(producer, 90)
+        visible.wait_for_news(producer)
         cluster.wait_for_checkpoint(job.id)
         cluster.kill_job_manager()
         checkpoint = cluster.newest_checkpoint(job.id)
         cluster.start_job_manager()
         cluster.wait_for_task_managers(2)
         job = runner.start(build, pool.address, checkpoint)
-        visible.wait_for_news(producer, 90)
-    visible.wait_for(set(producer.put_at), 60)
+        visible.wait_for_news(producer)
+    visible.wait_for(set(producer.put_at))
     job.cancel()
-    wait_until(lambda: job.state().ended, 30, "the end")
+    wait_until(lambda: job.state().ended, "the end")
     log.abandon(run)
     assert_each_once(lake, producer)
 
@@ -267,7 +265,7 @@ def test_faults_and_reshards_of_the_stream_lose_and_double_nothing(
         def fail(launcher: Launcher) -> None:
             for fault in FAULTS:
                 proxy.inject(fault, times=2)
-            wait_until(proxy.is_used_up, 60, "all faults")
+            wait_until(proxy.is_used_up, "all faults")
 
         def reshard(launcher: Launcher) -> None:
             stream.split()

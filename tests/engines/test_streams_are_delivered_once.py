@@ -28,9 +28,10 @@ from schemas.changes import Block
 from stores.log import STREAM, DeliveryLog, Owner
 from stores.objects import LocalObjectStore
 from stores.parameters import EnvironmentParameters
-from tests.engines.clusters import FlinkProcesses, engine, flink_cluster, wait_until
+from tests.engines.clusters import FlinkProcesses, engine, flink_cluster
 from tests.unit.transforms.batches import REGISTRY
 from tests.unit.transforms.stream_blocks import NOON, SHARD, BlockMark, block, event
+from tests.waiting import wait_until
 from transforms.partition import Partitioning
 from transforms.rotate import Windowing
 from transforms.scrub import ScrubKey
@@ -149,12 +150,12 @@ def wait_for(log: DeliveryLog, share: float) -> None:
         known = log.positions().shards.values()
         return len(known) == 2 and all(state.place >= share * LENGTH for state in known)
 
-    wait_until(is_there, 120, f"{share:.0%} of the stream")
+    wait_until(is_there, f"{share:.0%} of the stream")
 
 
 def assert_each_once(lake: Path) -> None:
     # A commit stands in the log a moment before its files are published.
-    wait_until(lambda: rows(lake).total() >= 2 * LENGTH, 10, "the last files")
+    wait_until(lambda: rows(lake).total() >= 2 * LENGTH, "the last files")
     sent = (f"E-{10 * number + shard}" for number in range(1, LENGTH + 1) for shard in (0, 1))
     assert rows(lake) == Counter(sent)
     assert not [file for file in (lake / "_lethe/staging").rglob("*") if file.is_file()]

@@ -26,6 +26,7 @@ from stores.parameters import EnvironmentParameters
 from stores.processors.opening import open_processor
 from stores.streams.backoff import SystemClock
 from tests.mock_processor import DOMAIN, RunningProcessor, running_processor
+from tests.waiting import PATIENCE
 
 Heard = tuple[Message, bytes]
 
@@ -38,7 +39,7 @@ class Listener:
         self.heard = heard
 
     def next(self) -> Heard:
-        return self.heard.get(timeout=10)
+        return self.heard.get(timeout=PATIENCE)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from stores.processors.opening import open_processor
 from stores.processors.port import Accepted, Earlier
 from stores.streams.backoff import SystemClock
 from tests.mock_processor import RunningProcessor, running_processor
+from tests.waiting import PATIENCE
 
 REQUESTS = 100
 THREADS = 8
@@ -91,7 +92,7 @@ def test_each_request_is_in_one_region_whatever_fails(
     regions[0].set(lost=0.5, latency=0.02)
     disturbing.start()
     threading.Timer(2.0, stop.set).start()
-    until = time.monotonic() + 90
+    until = time.monotonic() + PATIENCE
     with ThreadPoolExecutor(THREADS) as pool:
         accepted = list(pool.map(lambda one: forward(processor, one, until), sent))
     stop.set()

@@ -25,6 +25,7 @@ from tests.integration.state.conftest import (
     url,
 )
 from tests.integration.state.records import AnyState, Clock
+from tests.waiting import PATIENCE
 
 __all__ = [
     "clock",
@@ -35,8 +36,6 @@ __all__ = [
     "state",
     "url",
 ]
-
-WITHIN = 20.0
 
 
 @dataclass(eq=False)
@@ -53,7 +52,7 @@ class Listener:
         self.ended.put(code)
 
     def hear(self, count: int) -> list[Update]:
-        return [self.told.get(timeout=WITHIN) for _ in range(count)]
+        return [self.told.get(timeout=PATIENCE) for _ in range(count)]
 
 
 @dataclass
@@ -74,7 +73,7 @@ def telling(state: AnyState) -> Iterator[Telling]:
         hub.watch(Watched("job"), listener, Reach("org-1"))
         yield Telling(listener, closing, hub)
         closing.set()
-        listener.ended.get(timeout=WITHIN)
+        listener.ended.get(timeout=PATIENCE)
 
 
 def write(state: AnyState, clock: Clock, topic: str, count: int) -> None:
@@ -99,9 +98,9 @@ def test_feed_hears_of_events_while_another_thread_waits_for_them(
     telling: Telling, state: AnyState, clock: Clock
 ) -> None:
     woken: queue.Queue[bool] = queue.Queue()
-    waiter = threading.Thread(target=lambda: woken.put(state.outbox.wait(0, WITHIN)))
+    waiter = threading.Thread(target=lambda: woken.put(state.outbox.wait(0, PATIENCE)))
     waiter.start()
     write(state, clock, "a", 1)
     assert telling.listener.hear(1)[0].event.version == 1
-    assert woken.get(timeout=WITHIN)
+    assert woken.get(timeout=PATIENCE)
     waiter.join()

@@ -28,6 +28,7 @@ from tests.emulators import (
     moto_dynamodb_url,
 )
 from tests.integration.state.records import AnyState, Clock, opened
+from tests.waiting import PATIENCE
 
 __all__ = ["ministack_url", "moto_dynamodb_url"]  # fixtures: pytest finds them here
 
@@ -37,8 +38,6 @@ DYNAMO = {"dynamodb on moto": "moto_dynamodb_url", "dynamodb on ministack": "min
 
 KINDS = [*SQL, *DYNAMO]
 """Every kind that the contract suite runs on."""
-
-_START_SECONDS = 30
 
 
 @pytest.fixture
@@ -139,7 +138,7 @@ def _served(programs: Path, folder: Path, who: dict[str, Any]) -> Iterator[str]:
 
 
 def _wait_for(url: str) -> None:
-    until = time.monotonic() + _START_SECONDS
+    until = time.monotonic() + PATIENCE
     while True:
         try:
             psycopg.connect(f"{url}/postgres").close()

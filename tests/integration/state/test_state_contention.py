@@ -19,9 +19,9 @@ from stores.state.database import Database
 from stores.state.sql import SqlState, open_state
 from stores.state.sql_outbox import insert_events
 from tests.integration.state.records import ALL, START, job
+from tests.waiting import PATIENCE
 
 WRITERS = 40
-PATIENCE = 30
 
 
 @pytest.fixture

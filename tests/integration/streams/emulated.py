@@ -20,11 +20,11 @@ from stores.streams.backoff import SystemClock, patiently
 from stores.streams.kinesis import KinesisClient
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY
 from tests.faults import FaultProxy, Refuse, _Handler
+from tests.waiting import wait_until
 from transforms.kinesis import KinesisSource
 from transforms.parked import PARKING
 from transforms.shards import join_ranges, plan_round, read_task
 
-PATIENCE = 60.0
 """Seconds that anything may take before a test fails."""
 
 
@@ -85,7 +85,7 @@ class Emulated:
             answer = self.plain().describe_stream_summary(StreamName=self.name)
             return bool(answer["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE")
 
-        await_that(is_active)
+        wait_until(is_active)
 
     def put(self, *data: bytes) -> list[str]:
         """Write records, each with its data as its key; gives their sequence numbers."""
@@ -217,7 +217,7 @@ class Streaming:
             self.take()
             return not condition()
 
-        await_that(is_enough)
+        wait_until(is_enough)
 
     def take_until(self, count: int) -> None:
         """Take blocks until there are so many records, and whatever comes in a second more."""
@@ -228,13 +228,6 @@ class Streaming:
     def close(self) -> None:
         self._reader.close()
         PARKING.close()
-
-
-def await_that(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)
 
 
 def data_of(blocks: Iterable[Block]) -> list[bytes]:

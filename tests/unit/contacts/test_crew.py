@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.waiting import PATIENCE
 from transforms.contacts.crew import Crew
 
 
@@ -20,7 +21,7 @@ def test_all_work_is_done_by_the_end() -> None:
 
 
 def test_work_is_done_side_by_side() -> None:
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=PATIENCE)
     crew = Crew(3)
     for _ in range(3):
         crew.do(lambda: together.wait() and None)
@@ -60,11 +61,11 @@ def test_what_work_raises_is_raised_at_the_end() -> None:
 def test_a_failure_ends_the_waiting_of_the_others() -> None:
     crew = Crew(2)
     began = time.monotonic()
-    crew.do(lambda: crew.clock.sleep(60))
+    crew.do(lambda: crew.clock.sleep(10 * PATIENCE))
     crew.do(fail)
     with pytest.raises(ValueError, match="broken"):
         crew.finish()
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < PATIENCE
 
 
 def test_after_a_failure_no_more_work_is_taken() -> None:

@@ -15,6 +15,7 @@ from runners.launcher import Child, Launch, ProcessLauncher
 from runners.runs import owner_of
 from schemas.errors import StoreError
 from stores.log import Owner
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,10 +29,9 @@ def generate(tmp_path: Path) -> tuple[str, ...]:
 
 
 def ended(child: Child) -> int:
-    until = time.monotonic() + 30
-    while (status := child.status()) is None:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: child.status() is not None, "the end")
+    status = child.status()
+    assert status is not None
     return status
 
 
@@ -115,10 +115,7 @@ def test_a_process_whose_scheduler_is_killed_at_the_gate_does_nothing(tmp_path: 
 
 
 def wait_for_end(pid: int) -> None:
-    until = time.monotonic() + 10
-    while owner_of(pid).started:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: not owner_of(pid).started, "the end")
 
 
 def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

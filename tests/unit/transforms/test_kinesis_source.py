@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,6 +31,7 @@ from tests.unit.transforms.fake_stream import (
     data_of,
     positions_of,
 )
+from tests.waiting import wait_until
 from transforms.checkpoint import ShardMark, StreamMark, StreamMarkCoder, stream_mark
 from transforms.kinesis import KinesisReader, KinesisSource
 from transforms.parked import Parking
@@ -573,13 +573,6 @@ def test_pipeline_reads_the_blocks_of_a_stream() -> None:
         blocks = pipeline | beam.io.Read(KinesisSource(ADDRESS, connect=ending_stream))
         documents = blocks | beam.FlatMap(lambda block: block.documents)
         assert_that(documents, equal_to([b"1", b"2", b"3", b"4"]))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.01)
 
 
 def test_closing_ends_the_threads() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -15,6 +14,7 @@ from schemas.changes import Block
 from schemas.errors import AccessDenied
 from stores.streams.backoff import SystemClock
 from tests.unit.transforms.fake_stream import ADDRESS, FakeClock, FakeStream, data_of
+from tests.waiting import wait_until
 from transforms.checkpoint import ShardMark, StreamMark
 from transforms.kinesis import KinesisReader, KinesisSource
 from transforms.parked import IDLE_SECONDS, Parking
@@ -280,10 +280,3 @@ def test_threads_that_are_closed_while_parked_end() -> None:
     assert threading.active_count() > before
     parking.close()
     wait_until(lambda: threading.active_count() <= before)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.01)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
 from schemas.errors import AccessDenied
 from schemas.streams import Start
 from tests.unit.transforms.fake_stream import ADDRESS, RETENTION, FakeClock, FakeStream, data_of
+from tests.waiting import wait_until
 from transforms.shards import ShardTask, plan_round
 from transforms.side_by_side import THREAD_NAME, THREADS, read_tasks
 
@@ -56,8 +56,5 @@ def test_reading_ends_when_nobody_wants_more() -> None:
     blocks = read_tasks(stream, tasks_of(stream), stream.clock.now(), stream.clock)
     next(blocks)
     blocks.close()
-    deadline = time.monotonic() + 20
-    while is_reading() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not is_reading()
+    wait_until(lambda: not is_reading(), "the end")
     assert len(stream.asked) <= 1 + 4 * THREADS
