@@ -105,7 +105,9 @@ class Scrubber:
         if _HASHED.fullmatch(value):
             return value
         normalised = unicodedata.normalize("NFC", value.strip().casefold())
-        return HASH_PREFIX + hmac.digest(self.key, normalised.encode(), "sha256").hex()
+        # Half of a pair of surrogates is no text, and may stand in one that is to be scrubbed.
+        content = normalised.encode(errors="surrogatepass")
+        return HASH_PREFIX + hmac.digest(self.key, content, "sha256").hex()
 
     def scrub_reject(self, reject: Reject) -> Reject:
         """The reject with its original scrubbed: by field where it parses, else by pattern."""

@@ -72,6 +72,25 @@ def test_another_key_gives_another_hash() -> None:
     assert Scrubber(KEY[::-1]).hash(ADDRESS) != HASH
 
 
+HALVES = ["\\ud83d", "\\ude00", "\\ud83d\\ud83d"]
+"""What producers leave that cut a text within a character of two surrogates."""
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("text", ["{}ana@b.example", "ana@b.example{}", "a{}na@b{}.example"])
+def test_address_beside_half_a_pair_of_surrogates_is_hashed(half: str, text: str) -> None:
+    written = text.replace("{}", half)
+    original = f'{{"mail":"{written}","note":"write to {written}, now"}}'.encode()
+    assert b"@" not in dead(original)
+    assert b"@" not in dead(original, known=True)
+    assert HASH_PREFIX.encode() in dead(original)
+
+
+@given(value=st.text(st.characters(codec=None, categories=["Cs", "L", "Nd"])))
+def test_every_text_has_a_hash(value: str) -> None:
+    assert SCRUBBER.hash(value).startswith(HASH_PREFIX)
+
+
 @given(value=st.text())
 def test_hashing_again_changes_nothing(value: str) -> None:
     assert SCRUBBER.hash(SCRUBBER.hash(value)) == SCRUBBER.hash(value)
