@@ -25,6 +25,7 @@ A run that reads a stream without end commits again and again (``stores.stream_l
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -98,6 +99,9 @@ CLOCKS_DIFFER = timedelta(minutes=15)
 """How far the clocks of machines and stores may differ."""
 
 _AREA_TIME = "%Y%m%dT%H"
+_NO_RUNS = re.compile("enrich-[0-9a-f]+|[0-9a-f]{32}")
+"""Areas of enrichments, exports and uploads: no runs of the log, and cleared by their own."""
+
 _AREA_KEPT = timedelta(hours=2)
 """How long after its beginning an hour's staging area may hold what is yet to be committed."""
 
@@ -141,6 +145,7 @@ class DeliveryLog:
         self._publisher = Publisher(store, self.following)
         self.owner = owner or Owner.this_process()
         self._clock = clock
+        self._published = set[str]()  # runs whose entry was published here, and that have not ended
 
     def commits(self, after: int = 0) -> Iterator[Commit]:
         """Commits with a number above ``after``, in order. Raises ``LakeError`` on a bad one."""
@@ -204,10 +209,12 @@ class DeliveryLog:
 
         Only for a run that can no longer commit; ``abandon`` is for any other.
         """
-        self._publish_committed(run)
+        if run.run_id not in self._published:
+            self._publish_committed(run)
         for area in {run.run_id, *self._areas(run)}:
             self._store.clear_staging(area)
         self._store.delete(_run_key(run.run_id))
+        self._published.discard(run.run_id)
 
     def abandon(self, run: Run) -> bool:
         """End a run that may not know it yet; whether that was before it committed.
@@ -281,6 +288,8 @@ class DeliveryLog:
                 "cleared its files: nothing was delivered: run again"
             )
         self.publish(commit)
+        if run.kind != STREAM:
+            self._published.add(run.run_id)
         self.snapshot_if_due(commit)
         return commit
 
@@ -313,7 +322,7 @@ class DeliveryLog:
     def recover(self) -> Recovery:
         """Finish or clear the runs whose process is gone; publish what others have committed."""
         # Staging is looked at first: what lies there without a marker then has lost it for good.
-        areas = self._staging_areas()
+        areas = {area for area in self._staging_areas() if not _NO_RUNS.fullmatch(area)}
         result = Recovery()
         for info in list(self._store.list(RUNS)):
             run_id = _run_id_of(info.key)

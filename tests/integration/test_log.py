@@ -389,6 +389,29 @@ def test_staging_that_has_lost_its_marker_is_cleared(store: ObjectStore) -> None
     assert in_progress(store) == []
 
 
+def test_what_was_published_is_not_looked_at_again_when_its_run_ends(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, published = log_of(store), list[object]()
+    publish = store.publish
+    monkeypatch.setattr(store, "publish", lambda some: published.append(publish(some)))
+    run = begin(log)
+    log.commit(run, draft(run, stage(store, run)))
+    log.finish(run)
+    assert len(published) == 1
+    assert (visible(store), in_progress(store)) == (["run-1-a"], [])
+
+
+@pytest.mark.parametrize("area", ["enrich-0123456789abcdef", "5f" * 16])
+def test_staging_of_what_is_no_run_is_left_to_its_own(store: ObjectStore, area: str) -> None:
+    writer = store.stage("contacts.csv", area)
+    writer.write(b"x" * 10)
+    staged = writer.close()
+    log_of(store).recover()
+    store.publish([staged])
+    assert store.read("contacts.csv") == b"x" * 10
+
+
 def test_a_late_recovery_does_not_miss_what_a_replay_has_taken_away(store: ObjectStore) -> None:
     run = half_published(store, DEAD, published=2)
     log = log_of(store)
