@@ -66,8 +66,8 @@ def run_export(order: ExportOrder, site: ErasureSite, runner: PipelineRunner) ->
     made = made_before(order, site, out)
     if made is None:
         out.check_writable()
+        sweep_records(site.store, site.s3, site.clock())
         sweep_archives(out, site.clock())
-        sweep_records(site.store, site.clock())
         made = ExportWork(order, site, out).make(runner)
     return ExportDone(made, link_to(made, site), round(time.monotonic() - began, 3))
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runners.erase_order import ErasureSite
 from schemas.erasure import ErasedFile, FileKind
-from schemas.errors import LakeError, LetheError
+from schemas.errors import LetheError
 from schemas.export import ExportRecord
-from stores.exports import exports_of, forget_export, remove_archive
-from stores.objects import open_store
-
-
-class Elsewhere(LakeError):
-    """An export lies on another machine."""
-
-    code = "on_another_machine"
+from stores.exports import exports_of, forget_export, withdraw
 
 
 @dataclass(frozen=True)
@@ -63,15 +55,10 @@ def _why(error: LetheError, record: ExportRecord) -> str:
 
 
 def _withdraw(record: ExportRecord, site: ErasureSite) -> None:
-    """Raises ``Elsewhere`` if it lies in a folder of another machine, which cannot be seen here."""
     if not record.is_finished:
         # Whoever makes it finds the record gone before the archive is put in its place.
         forget_export(site.store, record.id)
-    out = open_store(record.out, site.s3)
-    is_elsewhere = record.machine not in {"", socket.gethostname()}
-    if is_elsewhere and out.head(record.archive) is None:
-        raise Elsewhere(f"{record.address}: lies on the machine {record.machine}: remove it there")
-    remove_archive(out, record.id, record.archive)
+    withdraw(record, site.s3)
 
 
 def _erased(record: ExportRecord) -> ErasedFile:

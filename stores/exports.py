@@ -13,14 +13,17 @@ has made from this lake.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
+import structlog
 
-from schemas.errors import LakeError, ObjectMissing
+from schemas.errors import LakeError, LetheError, ObjectMissing
 from schemas.export import ExportRecord
+from stores.objects import S3Settings, open_store
 from stores.objects.port import ObjectInfo, ObjectStore
 from stores.owners import Owner
 
@@ -35,6 +38,8 @@ YOUNG = timedelta(days=1)
 
 _RECORD = re.compile(rf"{EXPORTS}([0-9a-f]{{32}})\.json")
 _NOTE = re.compile(rf"{PREFIX}[0-9a-f]{{32}}\.json")
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,25 @@ def remove_archive(out: ObjectStore, export_id: str, archive: str) -> None:
     out.delete(_note_key(export_id))
 
 
+class Elsewhere(LakeError):
+    """An export lies on another machine."""
+
+    code = "on_another_machine"
+
+
+def withdraw(record: ExportRecord, s3: S3Settings | None) -> None:
+    """Remove the archive of an export.
+
+    Raises ``Elsewhere`` if it lies in a folder of another machine, which cannot be seen here, and
+    ``StoreError``.
+    """
+    out = open_store(record.out, s3)
+    is_elsewhere = record.machine not in {"", socket.gethostname()}
+    if is_elsewhere and out.head(record.archive) is None:
+        raise Elsewhere(f"{record.address}: lies on the machine {record.machine}: remove it there")
+    remove_archive(out, record.id, record.archive)
+
+
 def forget_export(lake: ObjectStore, export_id: str) -> None:
     """Remove the record, and rows that a process has left on their way."""
     remove_parts(lake, export_id)
@@ -173,12 +197,24 @@ def sweep_archives(out: ObjectStore, now: datetime) -> Swept:
     return Swept(archives, beginnings)
 
 
-def sweep_records(lake: ObjectStore, now: datetime) -> int:
-    """Forget the exports out of a lake that have expired, or were never finished; how many."""
+def sweep_records(lake: ObjectStore, s3: S3Settings | None, now: datetime) -> int:
+    """Forget the exports out of a lake that have expired, or were never finished; how many.
+
+    Their archives go first, wherever they are. A record stays as long as its archive cannot be
+    removed from here: an erasure of the subject is to know of it.
+    """
     past = [record for record in exports_in(lake) if _is_past(record, now)]
-    for record in past:
-        forget_export(lake, record.id)
-    return len(past)
+    return sum(_is_forgotten(lake, record, s3) for record in past)
+
+
+def _is_forgotten(lake: ObjectStore, record: ExportRecord, s3: S3Settings | None) -> bool:
+    try:
+        withdraw(record, s3)
+    except LetheError as error:
+        _log.warning("an expired export was not removed", export=record.id, code=error.code)
+        return False
+    forget_export(lake, record.id)
+    return True
 
 
 def archive_link(out: ObjectStore, note: ExportNote, now: datetime) -> str | None:

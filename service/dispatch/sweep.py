@@ -93,10 +93,10 @@ def sweep_exports(section: LakeSection, s3: S3Settings, now: datetime) -> None:
 
     Raises ``StoreError`` if a store cannot be reached.
     """
+    if section.uri is not None:
+        sweep_records(open_store(section.uri, s3), s3, now)
     if section.export_to is not None:
         sweep_archives(open_store(section.export_to, s3), now)
-    if section.uri is not None:
-        sweep_records(open_store(section.uri, s3), now)
 
 
 class Recurring:

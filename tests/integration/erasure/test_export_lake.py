@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import urllib.request
 import uuid
 from dataclasses import replace
@@ -29,6 +30,7 @@ from stores.exports import (
     forget_export,
     keep_export,
     sweep_archives,
+    sweep_records,
 )
 from stores.log import COMPACT, Commit, DataFile, DeliveryLog
 from stores.objects import LocalObjectStore, ObjectStore, S3Settings
@@ -317,6 +319,27 @@ def test_next_export_sweeps_and_forgets_what_has_expired(lake: ObjectStore, tmp_
     new = export(lake, tmp_path / "out", OTHER, clock=lambda: later)
     assert [record.id for record in exports_in(lake)] == [new.record.id]
     assert old.record.archive not in visible(tmp_path / "out")
+
+
+def test_archive_elsewhere_goes_before_its_export_is_forgotten(
+    lake: ObjectStore, tmp_path: Path
+) -> None:
+    old = export(lake, tmp_path / "case-1", expires=timedelta(hours=1))
+    later = datetime.now(UTC) + timedelta(hours=2)
+    export(lake, tmp_path / "case-2", OTHER, clock=lambda: later)
+    assert old.record.archive not in visible(tmp_path / "case-1")
+    assert old.record.id not in [record.id for record in exports_in(lake)]
+
+
+def test_export_on_another_machine_is_remembered_after_its_time(
+    lake: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = export(lake, tmp_path / "out", expires=timedelta(hours=1))
+    (tmp_path / "out").rename(tmp_path / "not seen from here")
+    monkeypatch.setattr(socket, "gethostname", lambda: "another-machine")
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert sweep_records(lake, None, later) == 0
+    assert [record.id for record in exports_in(lake)] == [old.record.id]
 
 
 def test_note_that_was_forged_removes_nothing_else(tmp_path: Path) -> None:
