@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -29,8 +30,13 @@ def discovery_of(certificate_url: str, offer: LakeOffer | None) -> Discovery:
     return Discovery(API_VERSION, identities, types, certificate_url)
 
 
-def report_of(dsr: Dsr, about: Particulars | None = None) -> StatusReport:
-    """Where a request is, as its controller is told that; with ``about`` where the results are."""
+def report_of(
+    dsr: Dsr, about: Particulars | None = None, now: datetime | None = None
+) -> StatusReport:
+    """Where a request is, as its controller is told that.
+
+    With ``about`` where the results are, unless the lake's are past their time by ``now``.
+    """
     status = ProcessingStatus.of(dsr.status)
     is_done = status is ProcessingStatus.COMPLETED
     return StatusReport(
@@ -38,14 +44,22 @@ def report_of(dsr: Dsr, about: Particulars | None = None) -> StatusReport:
         status=status,
         controller_id=dsr.owner,
         expected_completion_at=dsr.forwarding.expected_completion_at or dsr.due_at,
-        results_url=None if about is None or not is_done else results_in(about),
+        results_url=None if about is None or not is_done else results_in(dsr, about, now),
         results_count=dsr.forwarding.results_count if is_done else None,
     )
 
 
-def results_in(about: Particulars) -> str | None:
+def results_in(dsr: Dsr, about: Particulars, now: datetime | None = None) -> str | None:
     """The address of results: those of the lake, which answers for controllers."""
-    return about.lake_results_url or about.results_url
+    return lake_results_in(dsr, about, now) or about.results_url
+
+
+def lake_results_in(dsr: Dsr, about: Particulars, now: datetime | None = None) -> str | None:
+    """The address of the lake's archive, unless the archive is past its time by ``now``."""
+    made = None if dsr.lake is None else dsr.lake.export
+    if made is not None and now is not None and made.expires_at <= now:
+        return None
+    return about.lake_results_url
 
 
 @dataclass(frozen=True)

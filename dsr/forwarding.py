@@ -176,13 +176,18 @@ def withdrawal(dsr: Dsr, rules: Rules) -> Talk:
 
 
 def retried(dsr: Dsr, now: datetime) -> Step | None:
-    """What a parked request becomes when somebody has it tried again; None for any other."""
+    """What a parked request becomes when somebody has it tried again; None for any other.
+
+    It may be parked in the queue, at the lake, or at both.
+    """
     if dsr.status.is_final:
         return None
+    at_lake = retried_at_lake(dsr, now)
     if dsr.parked_reason is None:
-        return retried_at_lake(dsr, now)
+        return at_lake
+    known = dsr if at_lake is None else at_lake.dsr
     forwarding = replace(dsr.forwarding, attempts=0, next_try_at=now)
-    return Step(replace(dsr, parked_reason=None, forwarding=forwarding), "retried")
+    return Step(replace(known, parked_reason=None, forwarding=forwarding), "retried")
 
 
 def _recall(dsr: Dsr, rules: Rules) -> Talk:

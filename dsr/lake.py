@@ -166,11 +166,13 @@ def is_due(dsr: Dsr, now: datetime) -> bool:
 def taken(dsr: Dsr, now: datetime, job_id: str, counts_first: bool) -> Step | None:
     """Taken up by a job: an erasure is counted first, unless a reviewer has approved that.
 
-    What a job has put off is not for the same job, however late that goes on.
+    What a job has put off or certified is not for the same job, however late that goes on.
     """
     if dsr.lake is None or not is_due(dsr, now):
         return None
     if dsr.lake.try_at is not None and dsr.lake.job_id == job_id:
+        return None
+    if dsr.lake.certificate is not None and dsr.lake.certificate.job_id == job_id:
         return None
     is_erasure = dsr.type is RequestType.ERASURE
     if counts_first and is_erasure and not dsr.lake.is_approved:
@@ -214,20 +216,20 @@ def done(dsr: Dsr, now: datetime, job_id: str, certificate: LakeCertificate) -> 
 
 
 def left_over(
-    dsr: Dsr, now: datetime, job_id: str, certificate: LakeCertificate, missed: int
+    dsr: Dsr, now: datetime, job_id: str, certificate: LakeCertificate, is_told: bool = True
 ) -> Step | None:
     """Erased as far as that was possible, by this certificate, and so not done.
 
-    With ``missed``, how much was not reached, it is left to operators; without, it waits for the
-    deliveries that had begun before.
+    What was not reached is left to operators, once they could be told; if nothing was missed, it
+    waits for the deliveries that had begun before.
     """
     work = _running(dsr, job_id)
     if work is None:
         return None
     kept = work.certified(certificate)
-    if missed:
+    if missed := certificate.missed:
         reason = f"{NOT_ALL_REACHED}: the certificate names {missed} places that were not reached"
-        kept = replace(kept, state=LakeState.PARKED, reason=reason)
+        kept = replace(kept, state=LakeState.PARKED if is_told else kept.state, reason=reason)
     else:
         kept = _waiting_for_deliveries(kept, now)
     return Step(replace(dsr, lake=kept), "lake_left_over", _told(certificate))
@@ -289,14 +291,21 @@ def handed_over(
     return Step(_joined(after, now), "lake_exported", detail)
 
 
-def parked(dsr: Dsr, now: datetime, job_id: str, code: str, message: str) -> Step | None:
-    """Left to operators: a job could not do it, and said why."""
+def parked(
+    dsr: Dsr, now: datetime, job_id: str, code: str, message: str, is_told: bool = True
+) -> Step | None:
+    """Left to operators: a job could not do it, and said why.
+
+    If they could not be told, only the reason is kept, for whoever can tell them later.
+    """
     del now
     work = dsr.lake
     if work is None or not _is_at(work, job_id) or dsr.status.is_final:
         return None
-    kept = replace(work, state=LakeState.PARKED, reason=f"{code}: {message}")
-    return Step(replace(dsr, lake=kept), "lake_parked", {"code": code})
+    state = LakeState.PARKED if is_told else work.state
+    kept = replace(work, state=state, reason=f"{code}: {message}")
+    action = "lake_parked" if is_told else "lake_failed"
+    return Step(replace(dsr, lake=kept), action, {"code": code})
 
 
 def parked_alert(dsr: Dsr, job_id: str, code: str, now: datetime) -> Alert:
@@ -326,11 +335,11 @@ def returned(dsr: Dsr, now: datetime, job_id: str) -> Step | None:
 
 
 def retried(dsr: Dsr, now: datetime) -> Step | None:
-    """What was parked waits for the lake again; None for any other."""
+    """What was parked waits for the lake again, for another job; None for any other."""
     del now
     if dsr.lake is None or dsr.lake.state is not LakeState.PARKED or dsr.status.is_final:
         return None
-    work = replace(dsr.lake, state=LakeState.WAITING, job_id=None, reason=None)
+    work = replace(dsr.lake, state=LakeState.WAITING, reason=None)
     return Step(replace(dsr, lake=work), "lake_retried")
 
 

@@ -180,6 +180,9 @@ class LakeJob:
         """Erase the subjects of these requests in one pass, or in as many as it takes."""
         if all(_state_of(dsr) is not LakeState.RUNNING for dsr in group):
             self._forget(group)
+        elif (made := self._told_before(group)) is not None:
+            self._tell_all(group, made)
+            self._forget(group)
         elif self._was_halved(group):
             self._erase_halves(group, most)
         else:
@@ -253,22 +256,31 @@ class LakeJob:
             unreachable=len(made.unreachable),
             open_runs=len(made.open_runs),
             job_id=self.job.id,
+            missed=finished.missed,
         )
-        for dsr in group:
-            self._tell_end(dsr, told, finished.missed)
+        self._tell_all(group, told)
         close_erasure(self.site, finished)
-        self.erased += len(group)
         if not finished.is_complete:
             _log.warning("an erasure could not reach everything", erasure=made.id)
 
-    def _tell_end(self, dsr: Dsr, made: LakeCertificate, missed: int) -> None:
+    def _told_before(self, group: Sequence[Dsr]) -> LakeCertificate | None:
+        """The certificate that an earlier run told to some of the group: it is that of all."""
+        made = self._id_of(group)
+        told = (dsr.lake.certificate for dsr in group if dsr.lake is not None)
+        return next((one for one in told if one is not None and one.id == made), None)
+
+    def _tell_all(self, group: Sequence[Dsr], made: LakeCertificate) -> None:
+        for dsr in group:
+            self._tell_end(dsr, made)
+        self.erased += len(group)
+
+    def _tell_end(self, dsr: Dsr, made: LakeCertificate) -> None:
         """Done if all was reached; if not, operators are told first."""
-        if not missed and not made.open_runs:
+        if not made.missed and not made.open_runs:
             self._tell(dsr, partial(done, job_id=self.job.id, certificate=made))
             return
-        if missed:
-            self.tell(parked_alert(dsr, self.job.id, NOT_ALL_REACHED, self.desk.clock()))
-        self._tell(dsr, partial(left_over, job_id=self.job.id, certificate=made, missed=missed))
+        is_told = not made.missed or self._is_told(dsr, NOT_ALL_REACHED)
+        self._tell(dsr, partial(left_over, job_id=self.job.id, certificate=made, is_told=is_told))
 
     # --- what was certified before, and was not done
 
@@ -337,7 +349,9 @@ class LakeJob:
         except LetheError as error:
             if error.retryable:
                 raise
-            self._park(dsr, error.code, error.message)
+            # Whoever asked is not told where archives are kept.
+            _log.error("an export failed", request=dsr.id, code=error.code, said=error.message)
+            self._park(dsr, error.code, "nothing could be exported: the job's log says why")
             return
         self.desk.audit.append(exported(made.record, ACTOR, dsr.organization))
         self._tell(dsr, self._handing_over(made))
@@ -389,9 +403,16 @@ class LakeJob:
         return False
 
     def _park(self, dsr: Dsr, code: str, message: str) -> None:
-        """Leave a request to operators, who are told of it first, if they can be."""
-        self.tell(parked_alert(dsr, self.job.id, code, self.desk.clock()))
-        self._tell(dsr, partial(parked, job_id=self.job.id, code=code, message=message))
+        """Leave a request to operators, who are told of it first.
+
+        If they cannot be, that is left to whoever finds it when the job is over.
+        """
+        is_told = self._is_told(dsr, code)
+        why = partial(parked, code=code, message=message, is_told=is_told)
+        self._tell(dsr, partial(why, job_id=self.job.id))
+
+    def _is_told(self, dsr: Dsr, code: str) -> bool:
+        return self.tell(parked_alert(dsr, self.job.id, code, self.desk.clock()))
 
     def _tell(self, dsr: Dsr, decide: Decide) -> None:
         self._change(dsr.id, decide)

@@ -68,7 +68,8 @@ class LakeCertificate:
 
     ``requests`` were answered by it together: rows and files are those of all of them.
     ``unreachable`` is how much could not be reached, ``open_runs`` how many deliveries had begun
-    before and not ended. ``job_id`` is the job that made it.
+    before and not ended. ``job_id`` is the job that made it, ``missed`` how much of what it was to
+    reach it did not.
     """
 
     id: str
@@ -79,6 +80,7 @@ class LakeCertificate:
     unreachable: int = 0
     open_runs: int = 0
     job_id: str = ""
+    missed: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ class LakeWork:
     ``alone`` says that no processor has a part in it. ``unsearched`` are the types of identities
     that nothing in the lake is found by. ``began_at`` is set once rows may be gone or gathered, and
     ``processor_done_at`` when the processor has done its part before the lake has. ``reason`` says
-    why it is held or parked, or waits again: until ``try_at``. ``earlier`` are certificates of
+    why it is held or parked, or is to be parked as soon as somebody could be told, or waits again:
+    until ``try_at``. ``earlier`` are certificates of
     erasures before that of ``certificate``, the oldest first.
     """
 
@@ -121,7 +124,9 @@ class LakeWork:
     earlier: tuple[LakeCertificate, ...] = ()
 
     def certified(self, certificate: LakeCertificate) -> LakeWork:
-        """With another certificate, beside those that there are."""
+        """With another certificate, beside those that there are; as it is if it has this one."""
+        if self.certificate == certificate:
+            return self
         known = () if self.certificate is None else (self.certificate,)
         return replace(self, certificate=certificate, earlier=(*self.earlier, *known))
 

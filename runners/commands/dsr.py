@@ -16,6 +16,9 @@ from runners.commands.options import configured, no_dash, reading
 from runners.commands.runs import AsJson, opened_state, print_table
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dsr.changing import Decide, Step
     from dsr.desk import Desk
     from schemas.access import Reach
     from schemas.dsr import Dsr, DsrStatus, Identity
@@ -154,7 +157,8 @@ def retry_request(request_id: RequestId) -> None:
     from schemas.access import Reach
 
     with _opened_counter() as counter:
-        dsr = change(counter.desk, request_id, Reach(None), counter.actor, retried)
+        retry = _or_refuse(retried, "is not parked: there is nothing to try again")
+        dsr = change(counter.desk, request_id, Reach(None), counter.actor, retry)
     typer.echo(f"request {dsr.id} is {dsr.status}, and no longer parked")
 
 
@@ -166,7 +170,8 @@ def accept_request(request_id: RequestId) -> None:
     from schemas.access import Reach
 
     with _opened_counter() as counter:
-        dsr = change(counter.desk, request_id, Reach(None), counter.actor, accepted)
+        accept = _or_refuse(accepted, "was not parked with a certificate: nothing to accept")
+        dsr = change(counter.desk, request_id, Reach(None), counter.actor, accept)
     typer.echo(f"request {dsr.id} is {dsr.status}")
 
 
@@ -342,7 +347,27 @@ def _row(desk: Desk, dsr: Dsr) -> list[str]:
 
     left = str(days_left(dsr.due_at, desk.clock()))
     times = [when(dsr.received_at), when(dsr.due_at)]
-    return [dsr.id, dsr.kind, dsr.status.value, *times, left, dsr.parked_reason or ""]
+    return [dsr.id, dsr.kind, dsr.status.value, *times, left, _why_parked(dsr)]
+
+
+def _or_refuse(decide: Decide, why: str) -> Decide:
+    """The decision, and an error in place of none."""
+    from schemas.errors import UsageError
+
+    def refusing(dsr: Dsr, now: datetime) -> Step | None:
+        step = decide(dsr, now)
+        if step is None:
+            raise UsageError(f"request {dsr.id} {why}")
+        return step
+
+    return refusing
+
+
+def _why_parked(dsr: Dsr) -> str:
+    from schemas.dsr_lake import LakeState
+
+    at_lake = dsr.lake.reason if dsr.lake and dsr.lake.state is LakeState.PARKED else None
+    return "; ".join(filter(None, (dsr.parked_reason, at_lake)))
 
 
 def _facts_of_lake(lake: Mapping[str, Any]) -> dict[str, Any]:

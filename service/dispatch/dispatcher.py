@@ -98,8 +98,9 @@ class Dispatcher:
         if self._leadership.hold() is None:
             return
         self._seen = self._post.state.outbox.newest()
-        self._post.enlist()
+        # What waits already goes first: to enlist more may take longer than the lease.
         self._look()
+        self._post.enlist()
         self._post.sweep()
 
     def _guarded(self, work: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -53,6 +53,7 @@ class LakeJobs:
         self._jobs = jobs
         self._most = most
         self._tell = tell
+        self._silent_until: datetime | None = None
 
     def __call__(self) -> None:
         """One look at what there is to do. Raises ``StoreError``."""
@@ -79,12 +80,24 @@ class LakeJobs:
     def _park_if_lost(self, dsr: Dsr, job_id: str, job: Job | None) -> None:
         if job is not None and not job.status.is_final:
             return
-        code, message = _end_of(job)
-        if not self._tell(parked_alert(dsr, job_id, code, self._desk.clock())):
+        code, message = _why_left(dsr, job)
+        if not self._is_told(parked_alert(dsr, job_id, code, self._desk.clock())):
             return  # Nothing is parked before somebody could be told.
         decide = partial(parked, job_id=job_id, code=code, message=message)
         change(self._desk, dsr.id, _EVERYWHERE, ACTOR, decide)
         _log.error("the lake could not answer a request", request=dsr.id, job=job_id, code=code)
+
+    def _is_told(self, alert: Alert) -> bool:
+        """Tell it; for a while after one that could not be told, nothing is.
+
+        Nobody starts jobs meanwhile: whoever does not answer is not waited for again and again.
+        """
+        now = self._desk.clock()
+        if self._silent_until is not None and now < self._silent_until:
+            return False
+        is_told = self._tell(alert)
+        self._silent_until = None if is_told else self._desk.clock() + PAUSE
+        return is_told
 
     def _may_add(self) -> bool:
         """Whether the last job is over; for a while after one that failed none is made."""
@@ -112,8 +125,11 @@ class LakeJobs:
         _log.info("requests wait for the lake", job=job.id, requests=len(ids))
 
 
-def _end_of(job: Job | None) -> tuple[str, str]:
-    """Why a job left a request."""
+def _why_left(dsr: Dsr, job: Job | None) -> tuple[str, str]:
+    """Why a job left a request: what it said of that, or how it ended."""
+    if dsr.lake is not None and dsr.lake.reason is not None:
+        code, _, message = dsr.lake.reason.partition(": ")
+        return code, message
     if job is None:
         return "job_gone", "the job that was at it is gone"
     if job.status is JobStatus.CANCELLED:

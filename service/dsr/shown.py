@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from dsr.answers import lake_results_in
 from dsr.submit import Order
 from schemas.audit import AuditEntry
 from schemas.deadlines import days_left
@@ -369,7 +370,7 @@ def in_full(dsr: Dsr, particulars: Particulars | None, now: datetime) -> Mapping
         **shown(dsr, now),
         "identities": None if particulars is None else [*map(_hidden, particulars.identities)],
         "resultsUrl": None if particulars is None else particulars.results_url,
-        "lakeResultsUrl": None if particulars is None else particulars.lake_results_url,
+        "lakeResultsUrl": None if particulars is None else lake_results_in(dsr, particulars, now),
         "extensionReason": dsr.extension_reason,
         "reviewReason": None if dsr.review is None else dsr.review.reason,
     }

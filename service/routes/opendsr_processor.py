@@ -196,7 +196,7 @@ class _Desks:
         dsr = found(self.desk, request_id, within)
         is_exported = dsr.lake is not None and dsr.lake.export is not None
         about = particulars(self.desk, dsr) if is_exported else None
-        return _json(encode_report(report_of(dsr, about)), 200)
+        return _json(encode_report(report_of(dsr, about, self.desk.clock())), 200)
 
     def cancel(self, request_id: str) -> Response:
         """The answer to a request that is pending, and now cancelled."""

@@ -183,7 +183,7 @@ def _status_in(event: Event) -> ProcessingStatus:
 
 def _report(dsr: Dsr, about: Particulars, status: ProcessingStatus, url: str) -> StatusReport:
     is_done = status is ProcessingStatus.COMPLETED
-    results_url = results_in(about) if is_done else None
+    results_url = results_in(dsr, about) if is_done else None
     now = report_of(dsr)
     count = now.results_count if is_done else None
     return replace(

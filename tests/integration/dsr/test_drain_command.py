@@ -70,6 +70,14 @@ def test_request_that_nobody_takes_is_parked_and_may_be_tried_again() -> None:
 
 
 @pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize("command", ["retry", "accept"])
+def test_request_that_is_not_parked_is_neither_tried_again_nor_accepted(command: str) -> None:
+    refused = lethe(command, submitted())
+    assert isinstance(refused.exception, UsageError)
+    assert "parked" in refused.exception.message
+
+
+@pytest.mark.usefixtures("nobody")
 def test_drain_leaves_it_to_another_process_that_drains(tmp_path: Path) -> None:
     submitted()
     with closing(open_state(f"sqlite:///{tmp_path / 'state' / 'state.db'}")) as state:

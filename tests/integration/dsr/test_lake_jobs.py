@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ import pytest
 
 from config.dsr import DsrSection, LakeSection
 from config.settings import load_settings
+from dsr.answers import report_of
 from dsr.changing import Step, change
 from dsr.desk import open_desk
 from dsr.lake import AGAIN, LakeOffer, accepted, retried
@@ -391,11 +393,115 @@ def test_job_that_died_while_it_told_the_end_shares_one_certificate(
     assert [office.lake(one).state for one in ids] == ["parked", "running"]
     (job,) = office.state.jobs.unfinished(9)
     LakeJob(replace(job, attempts=2), office.desk, site(office.store), runner()).run()
-    made = [office.lake(one).certificate for one in ids]
-    assert made[0] is not None
-    assert made[1] is not None
-    assert made[0].id == made[1].id
+    assert_all_have_the_certificate_that_is_kept(office, ids)
+    assert [office.lake(one).state for one in ids] == ["parked", "parked"]
     assert [len(office.lake(one).earlier) for one in ids] == [1, 1]
+
+
+def test_job_that_died_before_all_were_told_certifies_nothing_else(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_visits(office.store, "hers", EMAIL, OTHER)
+    ids = [office.ask(EMAIL), office.ask(OTHER)]
+    tell_end, calls = LakeJob._tell_end, iter([False, True])
+
+    def dying(work: LakeJob, *told: Any) -> None:
+        if next(calls):
+            raise Died
+        tell_end(work, *told)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LakeJob, "_tell_end", dying)
+        with pytest.raises(Died):
+            office.work()
+    office.now += timedelta(minutes=1)
+    office.work(attempts=2)
+    assert_all_have_the_certificate_that_is_kept(office, ids)
+    assert [office.get(one).status for one in ids] == ["completed", "completed"]
+    assert list(office.store.list(ERASURES)) == []
+
+
+def assert_all_have_the_certificate_that_is_kept(office: Office, ids: Sequence[str]) -> None:
+    (made,) = {office.lake(one).certificate for one in ids}
+    assert made is not None
+    kept = office.store.read(certificate_key(made.id))
+    assert hashlib.sha256(kept).hexdigest() == made.sha256
+
+
+def test_request_that_was_tried_again_meanwhile_is_another_jobs(office: Office) -> None:
+    damaged = "type=visit/date=2026-01-02/damaged.parquet"
+    office.store.put(damaged, b"PAR1")
+    request_id = office.ask()
+    (job,) = office.dispatch()
+    again = LakeJob(replace(job, attempts=2), office.desk, site(office.store), runner())
+    office.work()
+    first = office.lake(request_id).certificate
+    change(office.desk, request_id, ALL, "cli", retried)
+    again.run()
+    assert (office.lake(request_id).state, office.lake(request_id).certificate) == (
+        "waiting",
+        first,
+    )
+    office.store.delete(damaged)
+    office.work()
+    assert office.lake(request_id).earlier == (first,)
+    assert office.get(request_id).status == "completed"
+
+
+def test_nothing_is_parked_before_operators_could_be_told(office: Office) -> None:
+    office.store.put("type=visit/date=2026-01-02/damaged.parquet", b"PAR1")
+    request_id = office.ask()
+    office.can_tell = False
+    office.work()
+    assert office.lake(request_id).state == "running"
+    assert office.lake(request_id).certificate is not None
+    office.can_tell = True
+    office.dispatch()
+    work = office.lake(request_id)
+    assert work.state == "parked"
+    assert str(work.reason).startswith("not_all_reached: the certificate names 1 places")
+    assert work.certificate is not None
+
+
+def test_operators_who_do_not_answer_are_not_asked_for_each_request(office: Office) -> None:
+    ids = [office.ask(EMAIL), office.ask(OTHER)]
+    (job,) = office.dispatch()
+    lake_jobs.take_up(job, office.desk)
+    office.state.jobs.begin(job.id, "run-1")
+    office.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.FAILED, None, "broken", "it is"))
+    office.can_tell = False
+    look = LakeJobs(office.desk, office.state.jobs, 10, office.tell)
+    for _ in range(3):
+        look()
+    assert len(office.told) == 1
+    office.can_tell = True
+    office.now += PAUSE + timedelta(seconds=5)
+    look()
+    assert [office.lake(one).state for one in ids] == ["parked", "parked"]
+
+
+def test_whoever_asked_is_not_told_where_archives_are_kept(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = office.ask(kind="export")
+    error = UsageError("--out /var/lib/archives: is a part of the lake")
+    monkeypatch.setattr(lake_jobs, "run_export", partial(_raise, error))
+    office.work()
+    assert office.lake(request_id).state == "parked"
+    assert "/var/lib" not in str(office.lake(request_id).reason)
+
+
+def test_address_of_an_archive_is_given_until_it_expires(office: Office) -> None:
+    put_visits(office.store, "hers", EMAIL)
+    request_id = office.ask(kind="export")
+    office.work()
+    dsr = office.get(request_id)
+    assert dsr.lake is not None
+    assert dsr.lake.export is not None
+    about = replace(particulars(office.desk, dsr), lake_results_url="https://archives.example/1")
+    end = dsr.lake.export.expires_at
+    shown = [report_of(dsr, about, now).results_url for now in (end - timedelta(seconds=1), end)]
+    assert shown == ["https://archives.example/1", None]
 
 
 def test_place_beside_the_lake_that_is_empty_keeps_nothing_from_being_erased(
