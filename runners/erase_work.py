@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -24,6 +24,7 @@ from stores.erasure_certificates import signed
 from stores.erasures import ErasureRecord
 from stores.lake_key import claim_key
 from stores.log import DeliveryLog
+from stores.objects import open_store
 from stores.objects.port import KeptVersion, ObjectStore
 from transforms.erasure.search import Wanted
 from transforms.erasure.second_look import SecondLook
@@ -231,18 +232,25 @@ class ErasureWork:
     def _old_versions(self) -> list[str]:
         """Remove or name what stores have kept of files as they were, as that was asked for.
 
-        Of all that the logs say was ever replaced or removed: an older version of what was
-        compacted, or replayed, may hold the subjects as well.
+        Of archives, and of all that the logs say was ever replaced or removed: an older version of
+        what was compacted, or replayed, may hold the subjects as well.
         """
         rule = self._order.old_versions
         if rule is OldVersionsRule.KEEP:
             return []
         return [
-            f"{place.shown(path)}: an older version is kept: {kept.reason}"
-            for place in (sweep.place for sweep in self._sweeps)
-            for path in sorted({path for commit in place.log.commits() for path in commit.taken})
-            for kept in _kept_versions(place.store, path, rule)
+            f"{shown}: an older version is kept: {kept.reason}"
+            for store, path, shown in self._replaced_or_removed()
+            for kept in _kept_versions(store, path, rule)
         ]
+
+    def _replaced_or_removed(self) -> Iterator[tuple[ObjectStore, str, str]]:
+        """The files of which stores may have kept more, and how they are called."""
+        for place in (sweep.place for sweep in self._sweeps):
+            for path in sorted({path for commit in place.log.commits() for path in commit.taken}):
+                yield place.store, path, place.shown(path)
+        for record in self._exports.records:
+            yield open_store(record.out, self._site.s3), record.archive, record.address
 
 
 def _kept_versions(store: ObjectStore, path: str, rule: OldVersionsRule) -> tuple[KeptVersion, ...]:

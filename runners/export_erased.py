@@ -18,7 +18,7 @@ class RemovedExports:
 
     files: tuple[ErasedFile, ...] = ()
     unreachable: tuple[str, ...] = ()
-    ids: tuple[str, ...] = ()
+    records: tuple[ExportRecord, ...] = ()
 
 
 def remove_exports(
@@ -29,7 +29,7 @@ def remove_exports(
     Their records stay until ``forget_exports``, so that an erasure that is killed meanwhile, and
     gone on with, knows of them. One that is being made is not handed out.
     """
-    files, unreachable, ids = [], [], []
+    files, unreachable, records = [], [], []
     for record in exports_of(site.store, frozenset(subjects), plus_addressing):
         try:
             _withdraw(record, site)
@@ -38,16 +38,16 @@ def remove_exports(
                 f"{record.address}: an export that was not removed: {_why(error, record)}"
             )
             continue
-        ids.append(record.id)
+        records.append(record)
         if record.is_finished:
             files.append(_erased(record))
-    return RemovedExports(tuple(files), tuple(unreachable), tuple(ids))
+    return RemovedExports(tuple(files), tuple(unreachable), tuple(records))
 
 
 def forget_exports(site: ErasureSite, removed: RemovedExports) -> None:
     """Forget the exports that were removed. Call when it is certified that they were."""
-    for export_id in removed.ids:
-        forget_export(site.store, export_id)
+    for record in removed.records:
+        forget_export(site.store, record.id)
 
 
 def _why(error: LetheError, record: ExportRecord) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from runners.erase import run_erasure
+from runners.export import run_export
 from schemas.erasure import OldVersionsRule
 from stores.objects import S3Settings
 from stores.objects.s3 import S3ObjectStore
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, s3_client
-from tests.erasing import EMAIL, OTHER, erase, put_visits
+from tests.erasing import EMAIL, OTHER, erase, put_visits, runner, site
+from tests.erasing import order as erasure_of
+from tests.exporting import order
 
 
 @pytest.fixture
@@ -78,3 +83,19 @@ def test_version_under_legal_hold_is_named(kept: S3ObjectStore, client: Any) -> 
     done = erase(kept, old_versions=OldVersionsRule.REMOVE)
     assert not done.is_complete
     assert done.certificate.unreachable[0].startswith(f"{key}: an older version is kept")
+
+
+@pytest.mark.parametrize("rule", [OldVersionsRule.REMOVE, OldVersionsRule.REPORT])
+def test_versions_of_archives_are_treated_as_those_of_files(
+    kept: S3ObjectStore, client: Any, moto_url: str, rule: OldVersionsRule
+) -> None:
+    put_visits(kept, "mixed", EMAIL, OTHER)
+    settings, bucket = kept._place.settings, kept.uri.removeprefix("s3://").partition("/")[0]
+    here = replace(site(kept), s3=settings)
+    archive = run_export(order(f"s3://{bucket}/archives"), here, runner()).record
+    done = run_erasure(erasure_of(EMAIL, old_versions=rule), here, runner())
+    answer = client.list_object_versions(Bucket=bucket, Prefix=f"archives/{archive.archive}")
+    left = [one for one in answer.get("Versions", []) if not one["Key"].endswith(".sha256")]
+    named = [line for line in done.certificate.unreachable if archive.address in line]
+    is_removed = rule is OldVersionsRule.REMOVE
+    assert (len(left), len(named)) == ((0, 0) if is_removed else (1, 1))
