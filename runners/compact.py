@@ -24,6 +24,8 @@ from transforms.scrub import ScrubKey
 
 PASS_BYTES = 8 * 1024**3
 """Bytes of files put together in one commit: what is staged takes as much room again."""
+PASS_FILES = 20_000
+"""So many, about: rows are there twice until the last of them is removed."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,16 @@ def run_compaction(compaction: Compaction, runner: PipelineRunner) -> Compaction
     log.recover()  # what entries up to this one replace or remove is not to be read as it was
     merges = plan_merges(lake_files(compaction.store, log), compaction.rules)
     report = CompactionReport()
-    for some in portions(merges, lambda merge: merge.size, PASS_BYTES):
+    for some in portions(merges, _weight, PASS_BYTES):
         report = _pass(compaction, log, known, some, runner, report)
     late.cleanse(log.cleanliness_since(known))
     sweep_indexes(compaction.store, log, datetime.now(UTC))
     return replace(report, seconds=round(time.monotonic() - began, 3))
+
+
+def _weight(merge: Merge) -> int:
+    """Its share of a pass, in bytes: many small files fill one, too."""
+    return max(merge.size, len(merge.inputs) * (PASS_BYTES // PASS_FILES))
 
 
 def _pass(

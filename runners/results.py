@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +20,14 @@ _RAISED = re.compile(rf"^([\w.]+): (.*?){_ANNOTATION}", re.MULTILINE)
 
 
 def counters_of(result: Any) -> dict[str, int]:
-    """The pipeline's counters by name, from Beam's result of it."""
+    """The pipeline's counters by name, from Beam's result of it: the sums of all stages' ones."""
     query = beam.metrics.MetricsFilter().with_namespace(NAMESPACE)
     found = result.metrics().query(query)["counters"]
-    # Of a counter that stands at zero, Beam may have no result.
-    return {counter.key.metric.name: counter.result or 0 for counter in found}
+    counts = Counter[str]()
+    for counter in found:
+        # Of a counter that stands at zero, Beam may have no result.
+        counts[counter.key.metric.name] += counter.result or 0
+    return dict(counts)
 
 
 def stage_error(error: LetheError | RuntimeError) -> LetheError | RuntimeError:

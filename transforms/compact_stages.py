@@ -40,10 +40,11 @@ class CompactionPlan:
 
 @dataclass(frozen=True)
 class Merged:
-    """One file, staged, and those that it takes the place of."""
+    """One file, staged, and those that it takes the place of, with their entity tags."""
 
     file: DataFile
     paths: tuple[str, ...]
+    tags: tuple[str, ...]
     indexes: tuple[StagedObject, ...] = ()
 
 
@@ -78,7 +79,8 @@ class MergeFiles(beam.DoFn):
         file = merge_files(merge, plan.store, plan.run.run_id)
         indexed = self._indexed(merge)
         (described,) = indexed.described([file])
-        return Merged(described, merge.paths, indexed.containers)
+        tags = tuple(one.info.etag for one in merge.inputs)
+        return Merged(described, merge.paths, tags, indexed.containers)
 
     def _indexed(self, merge: Merge) -> Indexed:
         """With the set of the merged file, unless subjects cannot be looked for in it."""
@@ -105,8 +107,8 @@ class CommitCompaction(beam.DoFn):
         self._plan = plan
 
     def process(self, keyed: tuple[None, Iterable[Merged]]) -> Iterator[Commit]:
-        merged = list(keyed[1])
         log = DeliveryLog(self._plan.store)
+        merged = self._unchanged(list(keyed[1]), log)
         while merged:
             try:
                 commit = log.commit(self._plan.run, _draft(merged, self._plan))
@@ -118,6 +120,17 @@ class CommitCompaction(beam.DoFn):
             report_metrics({"merged": sum(len(one.paths) for one in merged), "into": len(merged)})
             yield commit
             return
+
+    def _unchanged(self, merged: list[Merged], log: DeliveryLog) -> list[Merged]:
+        """Those whose inputs are what was read of them, unless the run has committed already."""
+        if log.commit_of(self._plan.run) is not None:
+            return merged
+        folders = {path.rpartition("/")[0] for one in merged for path in one.paths}
+        infos = (info for folder in folders for info in self._plan.store.list(f"{folder}/"))
+        tags = {info.key: info.etag for info in infos}
+        left = [one for one in merged if one.tags == tuple(map(tags.get, one.paths))]
+        report_metrics({"left": len(merged) - len(left)})
+        return left
 
 
 def _draft(merged: Sequence[Merged], plan: CompactionPlan) -> Commit:

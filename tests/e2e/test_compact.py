@@ -177,16 +177,21 @@ def test_kill_at_a_call_of_the_store_loses_nothing_and_is_made_good(
     assert len(lake.files()) == len({key.rpartition("/")[0] for key in lake.files()})
 
 
+@pytest.mark.parametrize("when", ["before it is read", "before it is replaced"])
 def test_merge_of_a_file_that_changes_meanwhile_is_left(
-    of_parquet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    of_parquet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     lake = copied(of_parquet, tmp_path)
     victim = Path(lake.store.uri) / lake.files()[0]
 
     def late(merge: Any, *more: Any) -> Any:
-        if lake.files()[0] in merge.paths:
+        is_hit = lake.files()[0] in merge.paths
+        if is_hit and when == "before it is read":
             os.utime(victim)
-        return merge_files(merge, *more)
+        made = merge_files(merge, *more)
+        if is_hit:
+            os.utime(victim)
+        return made
 
     monkeypatch.setattr("transforms.compact_stages.merge_files", late)
     before = rows(lake)

@@ -23,6 +23,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -153,10 +154,12 @@ class Worker:
 def forked(command: Command, env: dict[str, str], log: Path) -> int:
     """Run a command in a process, and a process group, of its own."""
     child = os.fork()
+    # By both, since nobody knows who of them is first: the group is there before it is killed.
+    with suppress(OSError):
+        os.setpgid(child, child)
     if child:
         return child
     try:
-        os.setsid()
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
