@@ -145,7 +145,7 @@ def _look(certificate: Certificate, site: ErasureSite) -> SecondLook:
         site.scrub_key,
         site.registry,
         subjects,
-        frozenset(one.stored for one in listed),
+        frozenset(form for one in listed for form in one.stored_forms),
         tuple(IdentityType) if has_digests else tuple(sorted({one.type for one in listed})),
         tuple(IdentityFormat)[1:] if has_digests else (),
         any(one.plus_addressing for one in listed),

@@ -79,12 +79,15 @@ class Suppressed:
     """One identity of a subject whose rows are not to come back.
 
     ``exact`` is a keyed hash (HMAC-SHA256, hexadecimal) of type and normalised value; ``stored`` is
-    how a field that is scrubbed by hash holds the value. ``near`` are short keyed hashes by which
-    nearly all other values are told apart at once; many values share each. With
+    how a field that is scrubbed by hash holds the value as it was given. ``near`` are short keyed
+    hashes by which nearly all other values are told apart at once; many values share each. With
     ``plus_addressing`` they are those of an email without what follows a ``+`` in its local part,
     and so are those of values to be compared. ``tails`` are made of the last bytes of a value
     alone, of an email of those of its local part, and ``ends`` of the very last one in plain;
     ``beyond_ascii`` says that there are letters beyond ASCII among those bytes.
+
+    ``stored_untagged`` is how such a field holds the normalised value, if that is another than
+    ``stored``: the address without its tag. Lists from before have none.
     """
 
     type: IdentityType
@@ -96,6 +99,13 @@ class Suppressed:
     tails: tuple[int, ...] = ()
     ends: tuple[int, ...] = ()
     beyond_ascii: bool = False
+    stored_untagged: str | None = None
+
+    @property
+    def stored_forms(self) -> tuple[str, ...]:
+        """All that a field that is scrubbed by hash may hold for it."""
+        forms = (self.stored, self.stored_untagged)
+        return tuple(form for form in forms if form is not None)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ from transforms.subject_hashes import NearForms, SubjectHasher
 _SCHEME = "near-1"
 """Names how hashes are made; another one makes all sets that there are untrusted."""
 
+_SCHEME_OF_LETTERS = "near-2"
+"""Of types with names beyond ASCII: earlier sets lack what lies under such a name in ``extra``."""
+
 
 @dataclass(frozen=True)
 class HashedColumn:
@@ -60,7 +63,9 @@ def hashes_of(columns: Iterable[HashedColumn]) -> Iterator[Hashes]:
 
 def stamp_of(record_type: RecordType, hasher: SubjectHasher) -> IndexStamp:
     """What a set of a type's file is made with: it changes with the fields that identify."""
-    rule = json.dumps([_SCHEME, [*_rules(record_type.fields)]])
+    is_ascii = all(field.source.isascii() for _, field in record_type.subjects)
+    scheme = _SCHEME if is_ascii else _SCHEME_OF_LETTERS
+    rule = json.dumps([scheme, [*_rules(record_type.fields)]])
     return IndexStamp(hasher.fingerprint, hashlib.sha256(rule.encode()).hexdigest()[:16])
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -124,13 +124,21 @@ def _in_extra(field: Field, columns: Columns) -> Iterator[SubjectColumn]:
     for name, read in columns:
         if name == EXTRA:
             texts = read().cast(pa.string())
-            holds = pc.match_substring(texts, json.dumps(field.source)).fill_null(False)
+            holds = _may_name(texts, field.source)
             rows = np.flatnonzero(holds.to_numpy(zero_copy_only=False))
             members = [_member(text, field.source) for text in texts.filter(holds).to_pylist()]
             found = pa.array([_texts(one) for one in members], pa.list_(pa.string()))
             if field.subject is not None:
                 yield from _of_field(field, _at(rows, found, len(texts)), columns, None)
             yield from _within_members(field.kind, members, rows)
+
+
+def _may_name(texts: Any, name: str) -> Any:
+    """Which texts of JSON may have a member of this name; what is beyond ASCII in it may be
+    escaped or not."""
+    spellings = {json.dumps(name), json.dumps(name, ensure_ascii=False)}
+    found = [pc.match_substring(texts, spelling) for spelling in spellings]
+    return reduce(pc.or_, found).fill_null(False)
 
 
 def _member(text: str, name: str) -> Any:

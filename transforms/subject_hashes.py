@@ -180,20 +180,22 @@ class SubjectHasher:
         """As ``suppressed``, of many at once."""
         for one in identities:
             _check_raw(one)
-        made = zip(
-            identities, self.near_each(identities), self._tails_each(identities), strict=True
-        )
+        stored = map(self._stored, identities)
+        nears, tails = self.near_each(identities), self._tails_each(identities)
         return [
             Suppressed(
                 one.type,
                 self.exact(one),
-                self._stored(one),
+                form,
                 near,
                 expires_at,
                 self.plus_addressing,
-                *tails,
+                *its_tails,
+                stored_untagged=next(iter(others), None),
             )
-            for one, near, tails in made
+            for one, near, its_tails, (form, *others) in zip(
+                identities, nears, tails, stored, strict=True
+            )
         ]
 
     def _tails_each(
@@ -220,10 +222,10 @@ class SubjectHasher:
     def _forms(self, identity: Identity) -> Iterable[str]:
         """The texts that a column may hold a plain identity as, each once."""
         plain = normalised(identity, self.plus_addressing)
-        return dict.fromkeys([plain, self._stored(identity), Scrubber(self.key).hash(plain)])
+        return dict.fromkeys([plain, *self._stored(identity)])
 
-    def _stored(self, identity: Identity) -> str:
-        return Scrubber(self.key).hash(identity.value)
+    def _stored(self, identity: Identity) -> tuple[str, ...]:
+        return stored_forms(identity, Scrubber(self.key), self.plus_addressing)
 
     def _exact(self, kind: str, text: str) -> str:
         return self._digest("exact", kind, text)
@@ -267,6 +269,18 @@ class SubjectHasher:
         elif kind not in KEEPS_CASE:
             data = _lowered(data)
         return _hashed(data, offsets, seed)
+
+
+def stored_forms(
+    identity: Identity, scrubber: Scrubber, plus_addressing: bool = False
+) -> tuple[str, ...]:
+    """How a field that is scrubbed by hash may hold a plain identity: the hash of the value as it
+    was given, and behind it that of the normalised one if it is another.
+
+    With ``plus_addressing`` rows of the address without its tag are the subject's too.
+    """
+    values = (identity.value, normalised(identity, plus_addressing))
+    return tuple(dict.fromkeys(map(scrubber.hash, values)))
 
 
 def _tagged(texts: Any, kind: IdentityType) -> npt.NDArray[np.int64]:

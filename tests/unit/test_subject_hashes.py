@@ -129,6 +129,17 @@ def test_a_suppressed_identity_holds_no_value() -> None:
     assert found.stored == Scrubber(KEY).hash("secret@example.com")
 
 
+def test_a_suppressed_address_is_stored_with_its_tag_and_without_if_tags_make_no_difference() -> (
+    None
+):
+    tagged, plain = Identity(EMAIL, "Ana+x@acme.example"), Identity(EMAIL, "Ana@acme.example")
+    with_tag, without = (Scrubber(KEY).hash(one.value) for one in (tagged, plain))
+    hasher = SubjectHasher(KEY, plus_addressing=True)
+    assert hasher.suppressed(tagged).stored_forms == (with_tag, without)
+    assert hasher.suppressed(plain).stored_forms == (without,)
+    assert HASHER.suppressed(tagged).stored_forms == (with_tag,)
+
+
 def test_the_key_is_not_shown_and_the_hasher_travels() -> None:
     assert "kkk" not in repr(HASHER)
     assert _near_of("a@b.c", EMAIL, pickle.loads(pickle.dumps(HASHER))) == _near_of("a@b.c")

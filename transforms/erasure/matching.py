@@ -26,7 +26,7 @@ from schemas.identities import digest_of, normalised
 from transforms.normalise import normalised_column, words_in
 from transforms.scrub import Scrubber
 from transforms.subject_columns import SubjectColumn, subject_columns
-from transforms.subject_hashes import SubjectHasher
+from transforms.subject_hashes import SubjectHasher, stored_forms
 
 Mask = npt.NDArray[np.bool_]
 
@@ -81,8 +81,8 @@ class IdentityMatcher:
         return {kind: pa.array(sorted(texts), pa.string()) for kind, texts in found.items()}
 
     def _forms(self, identity: Identity) -> set[str]:
-        plain = normalised(identity, self.plus_addressing)
-        return {plain, self.scrubber.hash(plain), self.scrubber.hash(identity.value)}
+        stored = stored_forms(identity, self.scrubber, self.plus_addressing)
+        return {normalised(identity, self.plus_addressing), *stored}
 
     @cached_property
     def _digests(self) -> Mapping[IdentityType, Mapping[IdentityFormat, frozenset[str]]]:
@@ -147,7 +147,7 @@ class _SuppressedList:
             hasher,
             np.array(near, np.uint64),
             frozenset(one.exact for one in members),
-            frozenset(one.stored for one in members),
+            frozenset(form for one in members for form in one.stored_forms),
         )
 
     def matched(self, column: SubjectColumn) -> Mask:

@@ -15,7 +15,7 @@ from schemas.erasure import Suppressed
 from schemas.registry import Registry
 from transforms.erasure.matching import IdentityMatcher, Matcher, SuppressedMatcher
 from transforms.erasure.redaction import Redaction
-from transforms.erasure.text import IdentityText, TextSearch, views, words_of
+from transforms.erasure.text import IdentityText, TextSearch, runs_of, views, words_of
 from transforms.scrub import ScrubKey
 from transforms.subject_hashes import SubjectHasher
 
@@ -90,7 +90,7 @@ class SuppressedText:
 
     @cached_property
     def _stored(self) -> frozenset[str]:
-        return frozenset(one.stored for one in self.suppressed)
+        return frozenset(form for one in self.suppressed for form in one.stored_forms)
 
     @cached_property
     def _ways(self) -> Sequence[tuple[SubjectHasher, IdentityType]]:
@@ -109,4 +109,5 @@ class SuppressedText:
 
 def _telling(view: str) -> list[str]:
     """The words of a text that may be an identity: a number says nothing on its own."""
-    return [word for word in words_of(view) if not word.isdecimal()]
+    words = dict.fromkeys([*words_of(view), *runs_of(view)])
+    return [word for word in words if not word.isdecimal()]

@@ -35,7 +35,7 @@ from transforms.erasure.second_fields import Member, SubjectFields, any_values, 
 from transforms.erasure.second_lines import json_parts, lines_of
 from transforms.erasure.second_words import SoughtWords
 from transforms.scrub import ScrubKey
-from transforms.subject_hashes import SubjectHasher
+from transforms.subject_hashes import SubjectHasher, stored_forms
 
 _ROWS = 64 * 1024
 _REMEMBERED = 64 * 1024
@@ -89,7 +89,7 @@ class SecondLook:
             key,
             registry,
             frozenset(map(hasher.exact, found)),
-            frozenset(scrubber.hash(one.value) for one in raw),
+            frozenset(form for one in raw for form in stored_forms(one, scrubber, plus_addressing)),
             tuple(sorted({one.type for one in found})),
             tuple(sorted({one.format for one in found} - {IdentityFormat.RAW})),
             plus_addressing,

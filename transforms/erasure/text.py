@@ -25,6 +25,7 @@ from urllib.parse import unquote
 from schemas.dsr import Identity, IdentityFormat, IdentityType
 from schemas.identities import KEEPS_CASE, digest_of, normalised
 from transforms.scrub import Scrubber
+from transforms.subject_hashes import stored_forms
 
 _DEEPEST = 4
 """How often what is encoded may be encoded again."""
@@ -42,8 +43,12 @@ _UNDER_ID = re.compile(
     r"id[\s\"'\\]*[:=,][\s\"'\\]*(?:\{[\s\"'\\]*[SN][\s\"'\\]*:[\s\"'\\]*)?$", re.IGNORECASE
 )
 _TAG = re.compile(r"\+[^\s@\"<>]*(?=@)")
-_EMAIL = re.compile(r"[^\s@\"(),:;<>\[\\\]]+@[\w-]+(?:\.[\w-]+)+")
-_WORD = re.compile(r"[\w.:+-]*\w")
+# From where a word begins only, so that time grows with the text and not its square.
+_EMAIL = re.compile(r"(?<![^\s@\"(),:;<>\[\\\]])[^\s@\"(),:;<>\[\\\]]++@[\w-]+(?:\.[\w-]+)+")
+_WORD = re.compile(r"(?<![\w.:+-])[\w.:+-]*\w")
+_RUN = re.compile(r"[^\s\"'<>,;(){}\[\]\\]+")
+_BETWEEN_VALUES = (re.compile(r"[&?]"), re.compile(r"[&?|]"))
+_ALONE = re.compile(r"[\w@+](?:.*[\w@+])?")
 
 
 class TextSearch(Protocol):
@@ -79,8 +84,11 @@ class IdentityText:
     def _as_they_are(self) -> _Words:
         """What is found only as it is written."""
         kept = [one for one in self.identities if one.type in KEEPS_CASE]
-        plain = [one.value for one in self.identities if one.format is IdentityFormat.RAW]
-        return _Words.of([*map(normalised, kept), *map(self.scrubber.hash, plain)])
+        plain = [one for one in self.identities if one.format is IdentityFormat.RAW]
+        stored = (
+            form for one in plain for form in stored_forms(one, self.scrubber, self.plus_addressing)
+        )
+        return _Words.of([*map(normalised, kept), *stored])
 
     @cached_property
     def _folded(self) -> _Words:
@@ -166,6 +174,30 @@ def views(text: bytes) -> Iterator[str]:
 def words_of(view: str) -> Iterator[str]:
     """What of a text may be an identity: addresses, and words."""
     yield from dict.fromkeys([*_EMAIL.findall(view), *_WORD.findall(view)])
+
+
+def runs_of(view: str) -> Iterator[str]:
+    """What else of a text may be an identity, as ``auth0|5f7c``: all between white space, quotes,
+    brackets, commas and semicolons, and the values that are listed or named there.
+
+    They are some times as long as the text, all together.
+    """
+    parts = (part for run in _RUN.findall(view) for part in _parts(run))
+    yield from dict.fromkeys(form for part in parts for form in (part, _bare(part)) if form)
+
+
+def _parts(run: str) -> Iterator[str]:
+    each = (part for between in _BETWEEN_VALUES for part in between.split(run))
+    for part in dict.fromkeys((run, *each)):
+        yield part
+        yield part.partition("=")[2]
+        yield part.partition(":")[2]
+
+
+def _bare(part: str) -> str:
+    """Without the punctuation around it."""
+    found = _ALONE.search(part)
+    return found[0] if found else ""
 
 
 def _meant(view: str) -> Iterator[str]:

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runners.erase_suppress import suppress_subjects
-from schemas.dsr import IdentityType
+from schemas.dsr import Identity, IdentityType
 from schemas.erasure import Suppressed, SuppressionRef
-from stores.log import DeliveryLog
+from stores.log import SUPPRESS, DeliveryLog, new_run_id
+from stores.log_entries import bare_entry
 from stores.objects import LocalObjectStore, ObjectStore
 from stores.suppression import load_suppressions, merged_suppressions, save_suppressions
 from tests.erasing import EMAIL, OTHER, order, site
+from transforms.subject_hashes import SubjectHasher
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -51,6 +53,22 @@ def test_address_that_is_taken_with_its_tags_is_listed_for_that(lake: ObjectStor
     suppress(lake)
     suppress(lake, plus_addressing=True)
     assert in_force(lake) == 2
+
+
+def test_address_whose_tag_made_no_difference_is_not_listed_again(lake: ObjectStore) -> None:
+    once = suppress(lake, "ana+other@acme.example", plus_addressing=True)
+    assert suppress(lake, "ana+other@acme.example", plus_addressing=True) == once
+
+
+def test_address_on_a_list_from_before_is_listed_as_it_is_now(lake: ObjectStore) -> None:
+    hers = Identity(IdentityType.EMAIL, "ana+other@acme.example")
+    known = SubjectHasher.of(site(lake).scrub_key, plus_addressing=True).suppressed(hers)
+    log = DeliveryLog(lake)
+    run = log.begin(new_run_id(NOW), 0, SUPPRESS)
+    ref = save_suppressions(lake, run.run_id, [replace(known, stored_untagged=None)])
+    log.commit(run, replace(bare_entry(run.run_id, SUPPRESS, NOW), suppressed=ref))
+    lists = suppress(lake, hers.value, plus_addressing=True)
+    assert known in load_suppressions(lake, lists, NOW)
 
 
 def test_list_that_has_just_expired_stays_for_late_rows(lake: ObjectStore) -> None:

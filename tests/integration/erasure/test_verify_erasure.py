@@ -110,6 +110,16 @@ def test_tampering_is_found(lake: ObjectStore, made: Certificate, how: str) -> N
         verify(lake, made)
 
 
+def test_stored_address_that_is_back_without_its_tag_is_found(lake: ObjectStore) -> None:
+    put_visits(lake, "hers", EMAIL)
+    tagged = EMAIL.replace("@", "+other@")
+    certificate = erase(lake, tagged, plus_addressing=True).certificate
+    stored = site(lake).scrub_key.scrubber().hash(EMAIL)
+    lake.put("type=visit/date=2026-01-09/new.parquet", parquet_of([stored]))
+    with pytest.raises(CertificateBroken, match=r"new\.parquet and 0 other files hold a subject"):
+        verify(lake, certificate)
+
+
 def test_certificate_that_says_other_than_the_log_is_found(
     lake: ObjectStore, made: Certificate
 ) -> None:

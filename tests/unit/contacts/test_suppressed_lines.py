@@ -159,6 +159,17 @@ def test_each_hash_that_is_stored_is_found_at_any_place() -> None:
     assert lines_found(ANA, b"".join(rows + others)) == [*range(1, 10)]
 
 
+def test_a_stored_address_without_its_tag_is_found_if_tags_make_no_difference() -> None:
+    tagged = Identity(IdentityType.EMAIL, "ana+other@acme.example")
+    with_tags, without = (
+        sieve([SubjectHasher(KEY, plus).suppressed(tagged)]) for plus in (True, False)
+    )
+    values = ("ana@acme.example", tagged.value, "bo@acme.example")
+    rows = [f'{{"id":"1","email":"{Scrubber(KEY).hash(value)}"}}\n' for value in values]
+    content = "".join(rows).encode()
+    assert (lines_found(with_tags, content), lines_found(without, content)) == ([1, 2], [2])
+
+
 @pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\n{"])
 def test_the_last_line_is_looked_at(end: bytes) -> None:
     assert lines_found(ANA, b'{"id":"1"}\n' + HERS_LINE + end) == [2]

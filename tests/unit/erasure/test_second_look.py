@@ -35,6 +35,7 @@ from transforms.erasure.second_words import normalised_each
 from transforms.scrub import ScrubKey
 
 KEY = ScrubKey.of(Secrets())
+STORED = KEY.scrubber().hash(EMAIL)
 HERS = Identity(IdentityType.EMAIL, EMAIL)
 CUSTOMER = Identity(IdentityType.CONTROLLER_CUSTOMER_ID, "U-7")
 CONTACT = {
@@ -174,6 +175,20 @@ def test_first_look_sees_the_same(whose: str) -> None:
     matcher = IdentityMatcher((HERS, CUSTOMER), KEY.scrubber())
     (batch,) = table.to_batches()
     assert matcher.mask(TYPE, batch).to_pylist() == [is_hers]
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+@pytest.mark.parametrize("kind", ["visit", "unknown"])
+def test_stored_address_without_its_tag_is_seen_if_tags_make_no_difference(
+    tmp_path: Path, kind: str, at_hand: bool
+) -> None:
+    tagged = Identity(IdentityType.EMAIL, EMAIL.replace("@", "+other@"))
+    look = SecondLook.for_identities(KEY, Registry({"visit": TYPE}), [tagged], True)
+    reader = (look if at_hand else replace(look, plain=None)).open()
+    store = LocalObjectStore(tmp_path)
+    content = parquet([row({"email": STORED}), row({"email": KEY.scrubber().hash(OTHER)})])
+    file = LakeFile(store.put("a.parquet", content), FileKind.DATA, kind, None)
+    assert look_again(reader, file, store).found == 1
 
 
 def test_type_that_no_schema_names_is_looked_through(tmp_path: Path) -> None:

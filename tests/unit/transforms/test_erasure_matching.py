@@ -89,6 +89,16 @@ def test_tags_of_addresses_make_no_difference_when_asked(matcher: Any) -> None:
 
 
 @MATCHERS
+def test_stored_address_without_its_tag_matches_if_tags_make_no_difference(matcher: Any) -> None:
+    tagged = Identity(IdentityType.EMAIL, "ana+other@acme.example")
+    stored = [
+        Scrubber(KEY).hash(value) for value in (ANA.value, tagged.value, "ana+3@acme.example")
+    ]
+    assert mask(matcher(tagged, plus_addressing=True), email=stored) == [True, True, False]
+    assert mask(matcher(tagged), email=stored) == [False, True, False]
+
+
+@MATCHERS
 def test_nobody_matches_nothing(matcher: Any) -> None:
     assert mask(matcher(), email=[ANA.value, None]) == [False, False]
     assert mask(matcher(ANA), email=pa.array([], pa.string())) == []

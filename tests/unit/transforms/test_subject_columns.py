@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -88,6 +89,13 @@ def test_field_that_the_type_did_not_know_is_found_among_the_extra_ones() -> Non
     rows = pa.record_batch({"extra": extra})
     assert found(record_type(mail), rows) == [(1, "a@x.org"), (3, "b"), (3, "7")]
     assert subject_column_names(record_type(mail), rows.schema) == ["extra"]
+
+
+def test_name_beyond_ascii_is_found_among_the_extra_ones_escaped_or_not() -> None:
+    mail = {**EMAIL, "source": "e-pošta"}
+    extra = [json.dumps({mail["source"]: "a@x.org"}, ensure_ascii=way) for way in (True, False)]
+    rows = pa.record_batch({"extra": [*extra, '{"e-posta": "b@x.org"}']})
+    assert found(record_type(mail), rows) == [(0, "a@x.org"), (1, "a@x.org")]
 
 
 def test_fields_of_records_that_the_type_did_not_know_are_found_among_the_extra_ones() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from schemas.changes import ErrorCode, Fault, Position, Reject, Stage
 from schemas.delivery import Counts, Partition, dead_letter, encode_dead_letter
 from schemas.dsr import Identity, IdentityType
-from schemas.erasure import FileKind, Suppressed
+from schemas.erasure import FileKind, Suppressed, SuppressionRef
 from schemas.errors import LakeError
 from stores.lake_files import LakeFile
 from stores.log import DataFile
@@ -26,6 +28,7 @@ from tests.unit.transforms.batches import REGISTRY, batch, event, sale
 from transforms.index import probes_for, stamp_of
 from transforms.index_file import index_file
 from transforms.partition import Gathering, Partitioning, Piece
+from transforms.scrub import Scrubber
 from transforms.subject_hashes import SubjectHasher
 from transforms.suppress import SubjectSieve, SubjectWriter
 from transforms.write import FileFormat, LakeWriter, Output, Rotation, write_partition
@@ -76,6 +79,12 @@ def test_an_identity_of_another_type_drops_nothing() -> None:
 def test_a_value_that_is_stored_as_a_hash_is_dropped() -> None:
     (known,) = _suppressed("a@b.c")
     assert _kept(_rows([known.stored, "d@e.f"]), "a@b.c") == ["d@e.f"]
+
+
+def test_a_stored_address_without_its_tag_is_dropped_if_tags_make_no_difference() -> None:
+    stored = [Scrubber(HASHER.key).hash(value) for value in ("me@b.c", "me+other@b.c", "you@b.c")]
+    assert _kept(_rows([*stored]), "me+other@b.c", plus=True) == [stored[2]]
+    assert _kept(_rows([*stored]), "me+other@b.c") == [stored[0], stored[2]]
 
 
 def test_tags_make_no_difference_only_if_they_made_none_to_the_erasure() -> None:
@@ -217,6 +226,17 @@ def test_lists_are_read_as_they_were_written_less_what_has_expired(tmp_path: Pat
     refs = [save_suppressions(store, "one", [forever]), save_suppressions(store, "two", [expired])]
     assert load_suppressions(store, refs, NOW) == (forever,)
     assert load_suppressions(store, refs, NOW - timedelta(seconds=1)) == (forever, expired)
+
+
+def test_a_list_from_before_is_heeded_for_what_it_says(tmp_path: Path) -> None:
+    store = LocalObjectStore(tmp_path)
+    (known,) = _suppressed("me+other@b.c", plus=True)
+    older = {k: v for k, v in msgspec.to_builtins(known).items() if k != "stored_untagged"}
+    content = msgspec.json.encode([older])
+    store.put("older.json", content)
+    ref = SuppressionRef("older.json", hashlib.sha256(content).hexdigest())
+    (loaded,) = load_suppressions(store, [ref], NOW)
+    assert (loaded.exact, loaded.stored_forms) == (known.exact, (known.stored,))
 
 
 def test_a_list_that_is_gone_or_damaged_stops_who_needs_it(tmp_path: Path) -> None:
