@@ -176,7 +176,7 @@ def taken(dsr: Dsr, now: datetime, job_id: str, counts_first: bool) -> Step | No
         return None
     is_erasure = dsr.type is RequestType.ERASURE
     if counts_first and is_erasure and not dsr.lake.is_approved:
-        work = replace(dsr.lake, state=LakeState.COUNTING, job_id=job_id)
+        work = replace(dsr.lake, state=LakeState.COUNTING, job_id=job_id, reason=None)
         return Step(replace(dsr, lake=work), "lake_counting", {"job": job_id})
     work = replace(
         dsr.lake, state=LakeState.RUNNING, job_id=job_id, began_at=now, reason=None, try_at=None

@@ -200,8 +200,8 @@ def sweep_archives(out: ObjectStore, now: datetime) -> Swept:
 def sweep_records(lake: ObjectStore, s3: S3Settings | None, now: datetime) -> int:
     """Forget the exports out of a lake that have expired, or were never finished; how many.
 
-    Their archives go first, wherever they are. A record stays as long as its archive cannot be
-    removed from here: an erasure of the subject is to know of it.
+    Their archives go first, wherever they are. The record of a finished one stays as long as it
+    cannot be removed from here: an erasure of the subject is to know of it.
     """
     past = [record for record in exports_in(lake) if _is_past(record, now)]
     return sum(_is_forgotten(lake, record, s3) for record in past)
@@ -211,8 +211,9 @@ def _is_forgotten(lake: ObjectStore, record: ExportRecord, s3: S3Settings | None
     try:
         withdraw(record, s3)
     except LetheError as error:
-        _log.warning("an expired export was not removed", export=record.id, code=error.code)
-        return False
+        if record.is_finished:
+            _log.warning("an expired export was not removed", export=record.id, code=error.code)
+            return False
     forget_export(lake, record.id)
     return True
 

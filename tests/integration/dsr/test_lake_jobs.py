@@ -463,6 +463,22 @@ def test_nothing_is_parked_before_operators_could_be_told(office: Office) -> Non
     assert work.certificate is not None
 
 
+def test_reason_of_an_earlier_wait_is_none_of_a_later_loss(tmp_path: Path, state: SqlState) -> None:
+    office = Office(tmp_path, state, preview=True)
+    request_id = office.ask()
+    (job,) = office.dispatch()
+    waited = replace(office.lake(request_id), reason="deliveries are under way")
+    change(
+        office.desk, request_id, ALL, "x",
+        lambda known, _: Step(replace(known, lake=waited), "x"),
+    )  # fmt: skip
+    lake_jobs.take_up(job, office.desk)
+    office.state.jobs.begin(job.id, "run-1")
+    office.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.FAILED, None, "broken", "it is"))
+    office.dispatch()
+    assert office.lake(request_id).reason == "broken: it is"
+
+
 def test_operators_who_do_not_answer_are_not_asked_for_each_request(office: Office) -> None:
     ids = [office.ask(EMAIL), office.ask(OTHER)]
     (job,) = office.dispatch()
