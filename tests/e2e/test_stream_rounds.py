@@ -28,6 +28,7 @@ from tests.e2e.harness import SCRUB_KEY, Lake, Outcome, deliver, lethe, outcome,
 from tests.emulators import ACCESS_KEY, REGION, SECRET_KEY, kinesis_client, moto_url
 from tests.suppressing import suppress
 from tests.unit.transforms.batches import sale
+from tests.waiting import wait_until
 
 __all__ = ["moto_url"]  # a fixture: pytest finds it here
 
@@ -208,10 +209,7 @@ def test_two_deliveries_of_one_stream_at_once_deliver_it_once(stream: Stream, la
 def test_sigterm_ends_rounds_without_end_after_the_round(stream: Stream, lake: Path) -> None:
     stream.put(LINES[:500])
     process = start("deliver", stream.address, "--lake", lake, "--workers", 1, "--every", "1s")
-    deadline = time.monotonic() + 60
-    while len(delivered(lake)) < 500:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: len(delivered(lake)) >= 500, "the rows", 60)
     process.send_signal(signal.SIGTERM)
     assert outcome(process).status == 0
     assert Lake.at(lake).leftovers() == []

@@ -87,6 +87,11 @@ class Office:
         self.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.COMPLETED))
         return work
 
+    def fail(self) -> None:
+        """End the job that is at work, as one that was tried too often."""
+        (job,) = self.state.jobs.unfinished(9)
+        self.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.FAILED, None, "broken", "it is"))
+
     def get(self, request_id: str) -> Dsr:
         found = self.state.dsr.get(request_id, ALL)
         assert found is not None
@@ -255,8 +260,7 @@ def test_requests_of_a_job_that_is_lost_are_parked_until_somebody_tries_again(
         patch.setattr(lake_jobs, "run_erasure", partial(_raise, Died()))
         with pytest.raises(Died):
             office.work()
-    (job,) = office.state.jobs.unfinished(9)
-    office.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.FAILED, None, "broken", "it is"))
+    office.fail()
     office.can_tell = False
     office.dispatch()
     assert office.lake(request_id).state == "running"
@@ -379,17 +383,7 @@ def test_job_that_died_while_it_told_the_end_shares_one_certificate(
     office.work()
     for one in ids:
         change(office.desk, one, ALL, "cli", retried)
-    tell, calls = LakeJob._tell, iter([False, True])
-
-    def dying(work: LakeJob, *told: Any) -> None:
-        if next(calls, False):
-            raise Died
-        tell(work, *told)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LakeJob, "_tell", dying)
-        with pytest.raises(Died):
-            office.work()
+    work_until_second(office, monkeypatch, "_tell")
     assert [office.lake(one).state for one in ids] == ["parked", "running"]
     (job,) = office.state.jobs.unfinished(9)
     LakeJob(replace(job, attempts=2), office.desk, site(office.store), runner()).run()
@@ -403,22 +397,27 @@ def test_job_that_died_before_all_were_told_certifies_nothing_else(
 ) -> None:
     put_visits(office.store, "hers", EMAIL, OTHER)
     ids = [office.ask(EMAIL), office.ask(OTHER)]
-    tell_end, calls = LakeJob._tell_end, iter([False, True])
-
-    def dying(work: LakeJob, *told: Any) -> None:
-        if next(calls):
-            raise Died
-        tell_end(work, *told)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LakeJob, "_tell_end", dying)
-        with pytest.raises(Died):
-            office.work()
+    work_until_second(office, monkeypatch, "_tell_end")
     office.now += timedelta(minutes=1)
     office.work(attempts=2)
     assert_all_have_the_certificate_that_is_kept(office, ids)
     assert [office.get(one).status for one in ids] == ["completed", "completed"]
     assert list(office.store.list(ERASURES)) == []
+
+
+def work_until_second(office: Office, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Do the job that there is, and die where it calls the method for the second time."""
+    whole, calls = getattr(LakeJob, method), iter([False, True])
+
+    def dying(work: LakeJob, *told: Any) -> None:
+        if next(calls):
+            raise Died
+        whole(work, *told)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LakeJob, method, dying)
+        with pytest.raises(Died):
+            office.work()
 
 
 def assert_all_have_the_certificate_that_is_kept(office: Office, ids: Sequence[str]) -> None:
@@ -438,10 +437,8 @@ def test_request_that_was_tried_again_meanwhile_is_another_jobs(office: Office) 
     first = office.lake(request_id).certificate
     change(office.desk, request_id, ALL, "cli", retried)
     again.run()
-    assert (office.lake(request_id).state, office.lake(request_id).certificate) == (
-        "waiting",
-        first,
-    )
+    work = office.lake(request_id)
+    assert (work.state, work.certificate) == ("waiting", first)
     office.store.delete(damaged)
     office.work()
     assert office.lake(request_id).earlier == (first,)
@@ -474,7 +471,7 @@ def test_reason_of_an_earlier_wait_is_none_of_a_later_loss(tmp_path: Path, state
     )  # fmt: skip
     lake_jobs.take_up(job, office.desk)
     office.state.jobs.begin(job.id, "run-1")
-    office.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.FAILED, None, "broken", "it is"))
+    office.fail()
     office.dispatch()
     assert office.lake(request_id).reason == "broken: it is"
 
@@ -484,7 +481,7 @@ def test_operators_who_do_not_answer_are_not_asked_for_each_request(office: Offi
     (job,) = office.dispatch()
     lake_jobs.take_up(job, office.desk)
     office.state.jobs.begin(job.id, "run-1")
-    office.state.jobs.finish(job.id, "run-1", JobEnd(JobStatus.FAILED, None, "broken", "it is"))
+    office.fail()
     office.can_tell = False
     look = LakeJobs(office.desk, office.state.jobs, 10, office.tell)
     for _ in range(3):

@@ -25,8 +25,6 @@ from transforms.kinesis import KinesisSource
 from transforms.parked import PARKING
 from transforms.shards import join_ranges, plan_round, read_task
 
-"""Seconds that anything may take before a test fails."""
-
 
 class KinesisFaultProxy(FaultProxy):
     """A proxy whose refusals are worded as Kinesis words them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from runners.engines.processes import free_ports, start_tied, stop, wait_for_port
 from runners.engines.worker import SafeResponses, without_values
 from runners.engines.worker_pool import modules, own_command
+from tests.waiting import wait_until
 from transforms.shards import StreamGap
 
 TRACE = """Traceback (most recent call last):
@@ -76,10 +76,7 @@ def test_process_dies_with_the_one_that_started_it() -> None:
     child = int(parent.stdout.readline())
     parent.kill()
     parent.communicate()
-    end = time.monotonic() + 10
-    while _alive(child) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not _alive(child)
+    wait_until(lambda: not _alive(child), "the child's end", 10)
 
 
 def _alive(pid: int) -> bool:
